@@ -1,0 +1,1 @@
+//! Byzantine fault-tolerant ordering inside one committee.

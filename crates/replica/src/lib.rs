@@ -1,0 +1,1 @@
+//! One committee member as a sans-IO machine.
