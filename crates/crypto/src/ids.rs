@@ -1,0 +1,129 @@
+//! The ids of the ledger's values and the signed bytes of each kind of statement, in one place.
+//!
+//! Guarantees: each rule stands here once and nowhere else. Ids are SHA-256 over a domain tag and the
+//! canonical encoding, so equal ids mean equal values. A transaction's id covers its *signed* bytes,
+//! never the signature: the owner of a key can sign the same bytes twice, and both must be one payment.
+//!
+//! The first byte of an encoded transaction is its [`SignedKind`], so its signed bytes are tag ‖ chain
+//! id ‖ the encoding without the signature.
+
+use shardpay_types::{
+    BalanceStatement, Block, BlockDigest, BlockRef, ChainId, Checkpoint, Codec, DepositRef, Epoch, Hash, HeaderHash, LedgerHeader, Plan,
+    PlanHash, PublicKey, ShardId, Transaction, TxId,
+};
+
+use crate::hash::{domain, sha256};
+use crate::message::{ShortMessage, SignedKind, signed_message};
+
+/// Length of a signature at the end of a signed encoding.
+const SIGNATURE_BYTES: usize = 64;
+
+/// The shard that holds `key`'s account: the first 12 bits of SHA-256(key), high bits first.
+pub fn shard_of(key: &PublicKey) -> ShardId {
+    shard_of_bytes(&key.0)
+}
+
+/// The shard that remembers a deposit: the first 12 bits of SHA-256(reference), high bits first.
+pub fn shard_of_deposit(deposit: &DepositRef) -> ShardId {
+    shard_of_bytes(&deposit.0)
+}
+
+fn shard_of_bytes(bytes: &[u8]) -> ShardId {
+    let hash = sha256(&[bytes]);
+    ShardId::at(usize::from(hash[0]) << 4 | usize::from(hash[1]) >> 4)
+}
+
+/// The id of a transaction on ledger `chain`: SHA-256 over its signed bytes.
+pub fn txid(chain: &ChainId, transaction: &Transaction) -> TxId {
+    TxId(sha256(&[&transaction_message(chain, transaction)]))
+}
+
+/// The bytes that a transaction's signature covers.
+pub fn transaction_message(chain: &ChainId, transaction: &Transaction) -> Vec<u8> {
+    let mut out = Vec::with_capacity(domain::SIGNED.len() + 32 + Transaction::LEN_MAX);
+    transaction_message_into(chain, transaction, &mut out);
+    out
+}
+
+/// Appends the bytes that a transaction's signature covers to `out`, an arena for a whole batch.
+pub fn transaction_message_into(chain: &ChainId, transaction: &Transaction, out: &mut Vec<u8>) {
+    out.extend_from_slice(domain::SIGNED);
+    out.extend_from_slice(chain.as_bytes());
+    transaction.encode(out);
+    out.truncate(out.len() - SIGNATURE_BYTES);
+}
+
+/// Names a transaction *with its signature*: the key under which a verified one is cached
+/// ([`crate::VerifiedCache`]). Not an id of the payment.
+pub fn transaction_fingerprint(chain: &ChainId, transaction: &Transaction) -> Hash {
+    let mut bytes = Vec::with_capacity(Transaction::LEN_MAX);
+    transaction.encode(&mut bytes);
+    Hash(sha256(&[domain::VERIFIED, chain.as_bytes(), &bytes]))
+}
+
+/// The digest of a DAG block from its encoding, signature included.
+pub fn block_digest(encoded: &[u8]) -> BlockDigest {
+    BlockDigest(sha256(&[domain::BLOCK, encoded]))
+}
+
+/// The bytes that a block's signature covers: kind `Block` over the SHA-256 of the encoding without
+/// its last 64 bytes, the signature (whose place may hold anything). Encodings too short to be a
+/// block give a message nobody signs.
+pub fn block_message(chain: &ChainId, encoded: &[u8]) -> ShortMessage {
+    let body_len = if encoded.len() < Block::MIN_LEN { 0 } else { encoded.len() - SIGNATURE_BYTES };
+    let body = sha256(&[domain::BLOCK_BODY, &encoded[..body_len]]);
+    ShortMessage::new(chain, SignedKind::Block, &body)
+}
+
+/// The hash of a ledger-block header.
+pub fn header_hash(header: &LedgerHeader) -> HeaderHash {
+    HeaderHash(hash_of(domain::HEADER, header))
+}
+
+/// The bytes that members sign to certify the header with this hash.
+pub fn header_message(chain: &ChainId, header: &HeaderHash) -> ShortMessage {
+    ShortMessage::new(chain, SignedKind::Header, header.as_bytes())
+}
+
+/// The hash of a plan.
+pub fn plan_hash(plan: &Plan) -> PlanHash {
+    PlanHash(hash_of(domain::PLAN, plan))
+}
+
+/// The id of the ledger that starts with the plan `genesis`: the plan's hash.
+pub fn chain_id(genesis: &Plan) -> ChainId {
+    ChainId(plan_hash(genesis).0)
+}
+
+/// The bytes that a member signs to consent to `plan` for `epoch`.
+pub fn plan_approval_message(chain: &ChainId, plan: &PlanHash, epoch: Epoch) -> ShortMessage {
+    let mut body = [0; 40];
+    body[..32].copy_from_slice(plan.as_bytes());
+    body[32..].copy_from_slice(&epoch.get().to_le_bytes());
+    ShortMessage::new(chain, SignedKind::PlanApproval, &body)
+}
+
+/// The bytes that members sign for a checkpoint.
+pub fn checkpoint_message(checkpoint: &Checkpoint) -> Vec<u8> {
+    signed_message(&checkpoint.chain, SignedKind::Checkpoint, &checkpoint.to_bytes())
+}
+
+/// The bytes that a member signs for an answer about a balance.
+pub fn balance_message(statement: &BalanceStatement) -> Vec<u8> {
+    signed_message(&statement.chain, SignedKind::Balance, &statement.to_bytes())
+}
+
+/// The hash of a list of committed leaders (DESIGN §4, rejoin), ascending rounds: over the encoding of
+/// `LeaderList`.
+pub fn leaders_hash(leaders: &[BlockRef]) -> Hash {
+    let mut bytes = Vec::with_capacity(4 + leaders.len() * BlockRef::MIN_LEN);
+    u32::try_from(leaders.len()).expect("leader lists are bounded by the gc depth").encode(&mut bytes);
+    for leader in leaders {
+        leader.encode(&mut bytes);
+    }
+    Hash(sha256(&[domain::LEADERS, &bytes]))
+}
+
+fn hash_of(tag: &[u8], value: &impl Codec) -> [u8; 32] {
+    sha256(&[tag, &value.to_bytes()])
+}
