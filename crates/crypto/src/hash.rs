@@ -90,9 +90,23 @@ mod tests {
     #[test]
     fn no_tag_is_a_prefix_of_another() {
         let tags = [
-            domain::SIGNED, domain::BLOCK, domain::BLOCK_BODY, domain::HEADER, domain::PLAN, domain::LEAF, domain::CREDIT_LEAF,
-            domain::RETURN_LEAF, domain::OUTBOX_MESSAGE, domain::OUTBOX, domain::INBOX, domain::EFFECTS,
-            domain::LEADERS, domain::STATE, domain::VERIFIED, domain::BATCH, domain::INDEX,
+            domain::SIGNED,
+            domain::BLOCK,
+            domain::BLOCK_BODY,
+            domain::HEADER,
+            domain::PLAN,
+            domain::LEAF,
+            domain::CREDIT_LEAF,
+            domain::RETURN_LEAF,
+            domain::OUTBOX_MESSAGE,
+            domain::OUTBOX,
+            domain::INBOX,
+            domain::EFFECTS,
+            domain::LEADERS,
+            domain::STATE,
+            domain::VERIFIED,
+            domain::BATCH,
+            domain::INDEX,
         ];
         for (i, a) in tags.iter().enumerate() {
             for (j, b) in tags.iter().enumerate() {

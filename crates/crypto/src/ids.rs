@@ -8,8 +8,8 @@
 //! id ‖ the encoding without the signature.
 
 use shardpay_types::{
-    BalanceStatement, Block, BlockDigest, BlockRef, ChainId, Checkpoint, Codec, DepositRef, Epoch, Hash, HeaderHash, LedgerHeader, Plan,
-    PlanHash, PublicKey, ShardId, Transaction, TxId,
+    BalanceStatement, BlockDigest, BlockRef, ChainId, Checkpoint, Codec, DepositRef, Epoch, Hash, HeaderHash,
+    LedgerHeader, Plan, PlanHash, PublicKey, ShardId, Signature, Transaction, TxId,
 };
 
 use crate::hash::{domain, sha256};
@@ -61,18 +61,24 @@ pub fn transaction_fingerprint(chain: &ChainId, transaction: &Transaction) -> Ha
     Hash(sha256(&[domain::VERIFIED, chain.as_bytes(), &bytes]))
 }
 
-/// The digest of a DAG block from its encoding, signature included.
-pub fn block_digest(encoded: &[u8]) -> BlockDigest {
-    BlockDigest(sha256(&[domain::BLOCK, encoded]))
+/// SHA-256 over a block's encoding without its last 64 bytes, the signature (whose place may hold
+/// anything).
+///
+/// # Panics
+/// When `encoded` is shorter than a signature.
+pub fn block_body_hash(encoded: &[u8]) -> [u8; 32] {
+    sha256(&[domain::BLOCK_BODY, &encoded[..encoded.len() - SIGNATURE_BYTES]])
 }
 
-/// The bytes that a block's signature covers: kind `Block` over the SHA-256 of the encoding without
-/// its last 64 bytes, the signature (whose place may hold anything). Encodings too short to be a
-/// block give a message nobody signs.
-pub fn block_message(chain: &ChainId, encoded: &[u8]) -> ShortMessage {
-    let body_len = if encoded.len() < Block::MIN_LEN { 0 } else { encoded.len() - SIGNATURE_BYTES };
-    let body = sha256(&[domain::BLOCK_BODY, &encoded[..body_len]]);
-    ShortMessage::new(chain, SignedKind::Block, &body)
+/// The bytes that a block's signature covers: kind `Block` over the body's hash.
+pub fn block_message(chain: &ChainId, body_hash: &[u8; 32]) -> ShortMessage {
+    ShortMessage::new(chain, SignedKind::Block, body_hash)
+}
+
+/// The digest of a DAG block: over its body's hash and the signature, so that half a megabyte is hashed
+/// once for both.
+pub fn block_digest(body_hash: &[u8; 32], signature: &Signature) -> BlockDigest {
+    BlockDigest(sha256(&[domain::BLOCK, body_hash, &signature.0]))
 }
 
 /// The hash of a ledger-block header.

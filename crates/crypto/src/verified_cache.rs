@@ -44,7 +44,7 @@ impl VerifiedCache {
 
     /// Remembers a *verified* transaction.
     pub fn insert(&mut self, fingerprint: Hash) {
-        if self.young.len() >= self.generation_max {
+        if self.young.len() >= self.generation_max && !self.young.contains(&fingerprint) {
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
         }

@@ -24,7 +24,9 @@ impl SignatureScheme for Zip215 {
         let Some(point) = acceptable(key) else { return false };
         let (r, s) = signature.0.split_at(32);
         let Some(r_point) = CompressedEdwardsY(r.try_into().expect("32")).decompress() else { return false };
-        let Some(s) = Option::<Scalar>::from(Scalar::from_canonical_bytes(s.try_into().expect("32"))) else { return false };
+        let Some(s) = Option::<Scalar>::from(Scalar::from_canonical_bytes(s.try_into().expect("32"))) else {
+            return false;
+        };
         let k = Sha512::new().chain_update(r).chain_update(key.0).chain_update(message).finalize();
         let k = Scalar::from_bytes_mod_order_wide(&k.into());
         (EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &-point, &s) - r_point).mul_by_cofactor().is_identity()

@@ -1,9 +1,8 @@
 //! The frontier of a log (a compact range from zero): what appending and the root need, no more.
 
-use shardpay_types::{Codec, DecodeError, Hash, Reader};
+use shardpay_types::{COUNTER_MAX, Codec, DecodeError, Hash, Reader};
 
 use super::{fold_peaks, node_hash};
-use shardpay_types::COUNTER_MAX;
 
 /// A log's count and its peaks: the roots of the perfect subtrees it consists of. At most 62 hashes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -61,7 +61,8 @@ impl MerkleLog {
             .rev()
             .map(|height| {
                 let position = count >> height;
-                let nodes = if position & 1 == 1 { peaks.next().into_iter().copied().collect() } else { VecDeque::new() };
+                let nodes =
+                    if position & 1 == 1 { peaks.next().into_iter().copied().collect() } else { VecDeque::new() };
                 Level { first: position & !1, nodes }
             })
             .collect();
@@ -184,6 +185,12 @@ impl MerkleLog {
         for (height, level) in self.levels.iter_mut().enumerate() {
             level.drop_below((self.first >> height) & !1);
         }
+    }
+
+    /// Number of hashes in memory.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.levels.iter().map(|level| level.nodes.len()).sum()
     }
 
     /// Peaks of the tree over the first `count` leaves, largest first.
