@@ -66,8 +66,9 @@ impl Codec for Frontier {
     }
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let count = u64::decode(reader)?;
-        if count > COUNTER_MAX {
-            return Err(DecodeError::OutOfRange { what: "Frontier", value: count, max: COUNTER_MAX });
+        // Half the limit of `append`, so that no decoded frontier can make appending panic.
+        if count > COUNTER_MAX / 2 {
+            return Err(DecodeError::OutOfRange { what: "Frontier", value: count, max: COUNTER_MAX / 2 });
         }
         let peaks = (0..count.count_ones()).map(|_| Hash::decode(reader)).collect::<Result<_, _>>()?;
         Ok(Self { count, peaks })
