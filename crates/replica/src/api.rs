@@ -279,7 +279,10 @@ pub enum Event {
 /// What a restarting replica is given, apart from the ledger's own store.
 #[derive(Debug, Clone, Default)]
 pub struct RecoveredRecords {
-    /// Stored DAG blocks of the ledger's current epoch.
+    /// Stored DAG blocks of the ledger's current epoch and of every later one: the ledger's last durable
+    /// batch may be older than the newest blocks, so an epoch that opens while re-executing after a
+    /// restart starts from its stored blocks ([`shardpay_consensus::Start::Restart`]), never afresh: a
+    /// fresh start would sign a second block in a slot.
     pub blocks: Vec<Arc<SealedBlock>>,
     /// Stored header votes above the last certified height (older ones may be given too).
     pub votes: Vec<(Height, HeaderHash)>,
