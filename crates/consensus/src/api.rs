@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use shardpay_crypto::{Commit, SealedBlock, Verified};
 use shardpay_types::{
-    BlockRef, ChainId, CommitteeId, CommitteePlan, Epoch, EquivocationProof, MemberIndex, Payload, Round, Timestamp,
+    BlockRef, ChainId, CommitteeId, CommitteePlan, Epoch, EquivocationProof, MemberIndex, Payload, PublicKey, Round,
+    Timestamp, quorum,
 };
 
 /// The committee and epoch an instance of consensus runs for.
@@ -19,6 +20,35 @@ pub struct Context {
     pub committee: CommitteeId,
     /// Its members.
     pub members: CommitteePlan,
+    /// Signs mints; named in genesis.
+    pub issuer: PublicKey,
+}
+
+/// The numbers the protocol's safety rests on. Production uses [`Rules::sound`] and nothing else: other
+/// values exist only so that the simulator can be shown to find the planted bugs "quorum of 2f" and
+/// "highest instead of lowest anchor".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Blocks of a round that make a quorum: Q = n − f.
+    pub quorum: usize,
+    /// Which undecided-by-itself slot's anchor decides.
+    pub anchor: AnchorRule,
+}
+
+/// Which slot at round ≥ r + 3 that is not decided skip is the anchor of slot r.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnchorRule {
+    /// The lowest: the rule of DESIGN §4.
+    Lowest,
+    /// The highest: unsound.
+    Highest,
+}
+
+impl Rules {
+    /// The sound rules of a committee of `members`.
+    pub const fn sound(members: usize) -> Self {
+        Self { quorum: quorum(members), anchor: AnchorRule::Lowest }
+    }
 }
 
 /// What an instance needs to know at its start. Times are the operator's, `gc_depth` is genesis'.
@@ -28,6 +58,8 @@ pub struct Config {
     pub context: Arc<Context>,
     /// Who we are in it.
     pub own: MemberIndex,
+    /// Thresholds and anchors; [`Rules::sound`].
+    pub rules: Rules,
     /// Protocol constant: rounds below a leader that it can still commit.
     pub gc_depth: u64,
     /// Least time between two own blocks under load; catching up is not paced.
@@ -42,6 +74,24 @@ pub struct Config {
     pub sync_retry_max: Duration,
     /// Commits handed out and not yet executed at which output pauses.
     pub execution_queue_max: usize,
+}
+
+impl Config {
+    /// The blueprint's values for member `own` of `context`'s committee.
+    pub fn standard(context: Arc<Context>, own: MemberIndex) -> Self {
+        Self {
+            rules: Rules::sound(context.members.size()),
+            context,
+            own,
+            gc_depth: 60,
+            min_round_delay: Duration::from_millis(20),
+            leader_timeout: Duration::from_millis(250),
+            leader_timeout_max: Duration::from_secs(10),
+            sync_retry: Duration::from_millis(100),
+            sync_retry_max: Duration::from_secs(2),
+            execution_queue_max: 16,
+        }
+    }
 }
 
 /// Where an instance starts from.

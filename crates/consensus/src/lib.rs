@@ -1,1 +1,8 @@
-//! Byzantine fault-tolerant ordering inside one committee.
+//! Floor 2 of shardpay: Byzantine fault-tolerant ordering inside one committee.
+//!
+//! An uncertified DAG (DESIGN §4): the only message is a signed block, a parent reference is a vote.
+//! Sans-IO: facts in, orders out, behind the [`Consensus`] trait.
+
+mod api;
+
+pub use api::{AnchorRule, Config, Consensus, Context, Input, Output, Recovered, Rules, Start, Status};
