@@ -1,0 +1,178 @@
+//! Many signatures at the price of one multiscalar multiplication, with the verdicts of single checks.
+//!
+//! For random 128-bit weights z the batch is good iff \[8\](Σ zR + Σ (zk)A − (Σ zs)B) = 0. Terms of equal
+//! keys are added up first: a sender's many payments cost one term for the key.
+//!
+//! **Weights** are pseudo-random in (secret seed, whole batch): the seed makes them unpredictable, and
+//! mixing in every signature makes them fresh for each batch, so nobody can learn about weights by
+//! watching verdicts and use them later. k is a hash of R, A and M, so the transcript of all (k, s)
+//! commits to everything.
+//!
+//! **Bisection**: a failed batch is halved down to pairs, which are checked singly; where the left half
+//! of a failed range is all good, the right one is known to be bad and not tried as a whole. One bad
+//! signature costs less than twice the batch again. Beyond that budget the rest is checked singly at
+//! once, so a batch of nothing but bad signatures costs at most about four times a good one.
+
+use std::ops::Range;
+
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
+use foldhash::fast::SeedableRandomState;
+use shardpay_types::PublicKey;
+
+use super::{Origin, Parts, Zip215};
+use crate::hash::{Hasher, domain, sha256};
+use crate::scheme::SignedItem;
+
+/// Ranges up to this length are checked singly.
+const SINGLES_MAX: usize = 2;
+/// Signatures checked in batches before the rest is checked singly, in multiples of the batch size.
+const BUDGET_FACTOR: usize = 3;
+
+#[expect(clippy::disallowed_types, reason = "looked up only, never iterated; keyed by a secret seed")]
+type KeyIndex = std::collections::HashMap<PublicKey, Option<usize>, SeedableRandomState>;
+
+/// A distinct acceptable key of the batch.
+struct Key {
+    name: PublicKey,
+    point: EdwardsPoint,
+    origin: Origin,
+    /// Whether a signature under it was good.
+    proven: bool,
+}
+
+/// A well-formed signature under an acceptable key, with its weighted scalars.
+struct Entry {
+    /// Position in the caller's list.
+    item: usize,
+    /// Position in `Batch::keys`.
+    key: usize,
+    parts: Parts,
+    weight: Scalar,
+    weighted_s: Scalar,
+    weighted_k: Scalar,
+}
+
+pub(super) struct Batch<'a> {
+    scheme: &'a Zip215,
+    keys: Vec<Key>,
+    entries: Vec<Entry>,
+    verdicts: Vec<bool>,
+    /// How many more signatures may be tried as parts of a range.
+    budget: usize,
+}
+
+impl<'a> Batch<'a> {
+    /// Sorts out what is malformed or under an unacceptable key: that is bad without further ado.
+    pub(super) fn new(scheme: &'a Zip215, items: &[SignedItem<'_>]) -> Self {
+        let mut index = KeyIndex::with_capacity_and_hasher(items.len(), scheme.map_state.clone());
+        let mut keys: Vec<Key> = Vec::with_capacity(items.len());
+        let mut entries = Vec::with_capacity(items.len());
+        for (item, signed) in items.iter().enumerate() {
+            let key = *index.entry(signed.key).or_insert_with(|| {
+                let (point, origin) = scheme.key_point(&signed.key)?;
+                keys.push(Key { name: signed.key, point, origin, proven: false });
+                Some(keys.len() - 1)
+            });
+            let Some(key) = key else { continue };
+            let Some(parts) = Parts::of(&signed.key, signed.message, &signed.signature) else { continue };
+            let zero = Scalar::ZERO;
+            entries.push(Entry { item, key, parts, weight: zero, weighted_s: zero, weighted_k: zero });
+        }
+        let budget = BUDGET_FACTOR * entries.len();
+        Self { scheme, keys, entries, verdicts: vec![false; items.len()], budget }
+    }
+
+    /// The verdict of each item; keys that proved good are remembered.
+    pub(super) fn verdicts(mut self) -> Vec<bool> {
+        if self.entries.len() > SINGLES_MAX {
+            self.draw_weights();
+        }
+        self.settle(0..self.entries.len(), false);
+        for entry in self.entries.iter().filter(|entry| self.verdicts[entry.item]) {
+            self.keys[entry.key].proven = true;
+        }
+        for key in self.keys.iter().filter(|key| key.proven && key.origin == Origin::Computed) {
+            self.scheme.keys.insert(&key.name, &key.point);
+        }
+        self.verdicts
+    }
+
+    /// Finds the verdicts of a range; true when all are good. `bad` says that the range is known to
+    /// hold a bad one.
+    fn settle(&mut self, range: Range<usize>, bad: bool) -> bool {
+        if range.len() <= SINGLES_MAX || range.len() > self.budget {
+            return self.settle_singly(range);
+        }
+        if !bad {
+            self.budget -= range.len();
+            if self.holds(range.clone()) {
+                for entry in &self.entries[range] {
+                    self.verdicts[entry.item] = true;
+                }
+                return true;
+            }
+        }
+        let middle = range.start + range.len() / 2;
+        let left = self.settle(range.start..middle, false);
+        let right = self.settle(middle..range.end, left);
+        left && right
+    }
+
+    fn settle_singly(&mut self, range: Range<usize>) -> bool {
+        let mut all = true;
+        for entry in &self.entries[range] {
+            let good = entry.parts.holds(&self.keys[entry.key].point);
+            self.verdicts[entry.item] = good;
+            all &= good;
+        }
+        all
+    }
+
+    /// Whether the weighted sum over a range vanishes.
+    fn holds(&self, range: Range<usize>) -> bool {
+        let entries = &self.entries[range];
+        let mut scalars = Vec::with_capacity(2 * entries.len() + 1);
+        let mut points = Vec::with_capacity(2 * entries.len() + 1);
+        let mut base = Scalar::ZERO;
+        for entry in entries {
+            base -= entry.weighted_s;
+            scalars.push(entry.weight);
+            points.push(entry.parts.r);
+        }
+        scalars.push(base);
+        points.push(ED25519_BASEPOINT_POINT);
+        let mut term_of_key = vec![usize::MAX; self.keys.len()];
+        for entry in entries {
+            let term = &mut term_of_key[entry.key];
+            if *term == usize::MAX {
+                *term = scalars.len();
+                scalars.push(entry.weighted_k);
+                points.push(self.keys[entry.key].point);
+            } else {
+                scalars[*term] += entry.weighted_k;
+            }
+        }
+        EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).mul_by_cofactor().is_identity()
+    }
+
+    fn draw_weights(&mut self) {
+        let mut transcript = Hasher::new(domain::BATCH);
+        transcript.update(&self.scheme.seed).update(&(self.entries.len() as u64).to_le_bytes());
+        for entry in &self.entries {
+            transcript.update(entry.parts.k.as_bytes()).update(entry.parts.s.as_bytes());
+        }
+        let secret = transcript.finish();
+        for (number, pair) in self.entries.chunks_mut(2).enumerate() {
+            // No tag: `secret` is known to nobody, and with 40 bytes this is one block of SHA-256.
+            let random = sha256(&[&secret, &(number as u64).to_le_bytes()]);
+            for (entry, bytes) in pair.iter_mut().zip(random.chunks_exact(16)) {
+                entry.weight = Scalar::from(u128::from_le_bytes(bytes.try_into().expect("16 bytes")));
+                entry.weighted_s = entry.weight * entry.parts.s;
+                entry.weighted_k = entry.weight * entry.parts.k;
+            }
+        }
+    }
+}
