@@ -6,9 +6,9 @@
 mod common;
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
 
 use common::fields::{Fields, hex};
+use common::files::{compare, repository};
 use common::{Rng, Sample};
 use sha2::{Digest, Sha256};
 use shardpay_types::*;
@@ -68,23 +68,6 @@ macro_rules! vector_files {
     };
 }
 for_wire_types!(vector_files);
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Compares a vector file with what the code gives now, or writes it.
-fn compare(name: &str, now: &str) {
-    let path = repository().join("docs/vectors").join(format!("{name}.json"));
-    if std::env::var_os("SHARDPAY_BLESS").is_some() {
-        std::fs::write(&path, now).expect("vector file can be written");
-    }
-    let before = std::fs::read_to_string(&path).unwrap_or_default();
-    if let Some((line, (old, new))) = before.lines().zip(now.lines()).enumerate().find(|(_, (old, new))| old != new) {
-        panic!("{name}.json line {}:\n  file {old}\n  code {new}\nSHARDPAY_BLESS=1 accepts the change", line + 1);
-    }
-    assert!(before == now, "{name}.json differs in length from the code; SHARDPAY_BLESS=1 accepts the change");
-}
 
 #[test]
 fn vector_files_match_the_code() {

@@ -3,6 +3,7 @@
 
 pub mod entry;
 pub mod fields;
+pub mod files;
 pub mod sample;
 
 pub use sample::{Rng, Sample};
