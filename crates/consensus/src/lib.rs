@@ -4,5 +4,9 @@
 //! Sans-IO: facts in, orders out, behind the [`Consensus`] trait.
 
 mod api;
+mod validity;
 
 pub use api::{AnchorRule, Config, Consensus, Context, Input, Output, Recovered, Rules, Start, Status};
+pub use validity::{
+    BlockReject, Fingerprint, ParentFault, Verifier, check_structure, genesis_ref, validate, verify_transactions,
+};
