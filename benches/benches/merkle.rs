@@ -26,7 +26,7 @@ fn merkle(criterion: &mut Criterion) {
         let mut log = MerkleLog::new();
         b.iter(|| {
             log.append(black_box(leaf));
-            if log.count() % 65_536 == 0 {
+            if log.count().is_multiple_of(65_536) {
                 log.prune_below(log.count());
             }
         });

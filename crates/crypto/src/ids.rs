@@ -133,3 +133,80 @@ pub fn leaders_hash(leaders: &[BlockRef]) -> Hash {
 fn hash_of(tag: &[u8], value: &impl Codec) -> [u8; 32] {
     sha256(&[tag, &value.to_bytes()])
 }
+
+#[cfg(test)]
+mod tests {
+    use shardpay_types::{Amount, Mint, Payment, Reference, Sequence, Signature, SignedMint, SignedPayment, Timestamp};
+
+    use super::*;
+
+    const CHAIN: ChainId = ChainId([5; 32]);
+
+    fn payment(signature: u8) -> (Payment, Transaction) {
+        let body = Payment {
+            sender: PublicKey([1; 32]),
+            recipient: PublicKey([2; 32]),
+            amount: Amount::from_micros(3),
+            sequence: Sequence::new(4),
+            valid_until: Timestamp::ZERO,
+            reference: Reference([6; 16]),
+        };
+        (body.clone(), Transaction::Payment(SignedPayment { body, signature: Signature([signature; 64]) }))
+    }
+
+    #[test]
+    fn transactions_follow_the_rule_for_all_signatures() {
+        let (body, transaction) = payment(7);
+        let message = transaction_message(&CHAIN, &transaction);
+        assert_eq!(message, signed_message(&CHAIN, SignedKind::Payment, &body.to_bytes()));
+        let body = Mint { recipient: PublicKey([1; 32]), amount: Amount::ZERO, deposit_ref: DepositRef([2; 32]) };
+        let mint = Transaction::Mint(SignedMint { body: body.clone(), signature: Signature([3; 64]) });
+        let mut arena = message.clone();
+        transaction_message_into(&CHAIN, &mint, &mut arena);
+        assert_eq!(arena[message.len()..], signed_message(&CHAIN, SignedKind::Mint, &body.to_bytes()));
+    }
+
+    #[test]
+    fn a_txid_leaves_the_signature_out_and_a_fingerprint_does_not() {
+        let ((_, a), (_, b)) = (payment(7), payment(8));
+        assert_eq!(txid(&CHAIN, &a), txid(&CHAIN, &b));
+        assert_ne!(txid(&CHAIN, &a), txid(&ChainId([6; 32]), &a));
+        assert_ne!(transaction_fingerprint(&CHAIN, &a), transaction_fingerprint(&CHAIN, &b));
+    }
+
+    #[test]
+    fn shards_are_the_first_twelve_bits() {
+        for n in 0..=255 {
+            let hash = sha256(&[&[n; 32]]);
+            let shard = usize::from(u16::from_be_bytes([hash[0], hash[1]]) >> 4);
+            assert_eq!(shard_of(&PublicKey([n; 32])).index(), shard);
+            assert_eq!(shard_of_deposit(&DepositRef([n; 32])).index(), shard);
+        }
+    }
+
+    #[test]
+    fn a_block_is_signed_over_everything_but_the_signature() {
+        let mut encoded = vec![1; Block::MIN_LEN + 100];
+        let (digest, message) = (block_digest(&encoded), block_message(&CHAIN, &encoded));
+        *encoded.last_mut().expect("not empty") ^= 1;
+        assert_ne!(digest, block_digest(&encoded));
+        assert_eq!(*message, *block_message(&CHAIN, &encoded));
+        let first_signature_byte = encoded.len() - SIGNATURE_BYTES;
+        encoded[first_signature_byte - 1] ^= 1;
+        assert_ne!(*message, *block_message(&CHAIN, &encoded));
+        for len in 0..Block::MIN_LEN {
+            assert_eq!(*block_message(&CHAIN, &encoded[..len]), *block_message(&CHAIN, &[]));
+        }
+    }
+
+    #[test]
+    fn leaders_hash_over_the_lists_encoding() {
+        let leader = BlockRef {
+            round: shardpay_types::Round::new(9),
+            author: shardpay_types::MemberIndex::at(1),
+            digest: BlockDigest([4; 32]),
+        };
+        let list = shardpay_types::LeaderList::bounded(vec![leader; 3]);
+        assert_eq!(leaders_hash(&list).0, sha256(&[domain::LEADERS, &list.to_bytes()]));
+    }
+}

@@ -22,8 +22,6 @@
 
 mod batch;
 mod key_cache;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 

@@ -26,7 +26,7 @@ const SHARDS: usize = 16;
 /// Laps of the hand that an often used key survives unused.
 const HEAT_MAX: u8 = 3;
 /// Most entries that one insertion looks at before it evicts whatever the hand points at.
-const STEPS_MAX: usize = 8;
+const STEPS_MAX: usize = 32;
 
 /// A bounded, concurrent map from key to point.
 pub(super) struct KeyCache {
@@ -109,5 +109,69 @@ impl Shard {
             }
             entry.heat -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Zip215, acceptable_point};
+    use super::*;
+    use crate::{Keypair, SignatureScheme, SignedItem, Signer, sha256};
+
+    fn cache(capacity: usize) -> KeyCache {
+        KeyCache::new(SeedableRandomState::with_seed(7, foldhash::SharedSeed::global_fixed()), capacity)
+    }
+
+    fn key(n: u32) -> PublicKey {
+        Keypair::from_seed(&sha256(&[&n.to_le_bytes()])).public_key()
+    }
+
+    fn insert(cache: &KeyCache, key: &PublicKey) {
+        cache.insert(key, &acceptable_point(key).expect("a real key"));
+    }
+
+    #[test]
+    fn bounded_and_right() {
+        let cache = cache(64);
+        for n in 0..1_000 {
+            insert(&cache, &key(n));
+            assert_eq!(cache.get(&key(n)), acceptable_point(&key(n)));
+            assert!(cache.len() <= 64);
+        }
+        assert!(cache.len() >= 60);
+    }
+
+    #[test]
+    fn keys_in_use_survive_a_flood_of_new_ones() {
+        let cache = cache(1_024);
+        let used: Vec<_> = (0..64).map(key).collect();
+        used.iter().for_each(|key| insert(&cache, key));
+        for lap in 0..8 {
+            used.iter().for_each(|key| assert!(cache.get(key).is_some(), "lap {lap}"));
+            (0..512).for_each(|n| insert(&cache, &key(1_000 + lap * 512 + n)));
+        }
+    }
+
+    #[test]
+    fn no_capacity_means_no_cache() {
+        let cache = cache(0);
+        insert(&cache, &key(1));
+        assert!(cache.get(&key(1)).is_none());
+    }
+
+    #[test]
+    fn only_good_signatures_earn_a_place() {
+        let scheme = Zip215::new([1; 32], 100);
+        let pair = Keypair::from_seed(&[2; 32]);
+        let (good, mut bad) = (pair.sign(b"m"), pair.sign(b"m"));
+        bad.0[40] ^= 1;
+        let item = |signature| SignedItem { key: pair.public_key(), message: b"m", signature };
+        assert!(scheme.key_acceptable(&pair.public_key()));
+        assert!(!scheme.verify(&pair.public_key(), b"m", &bad));
+        assert_eq!(scheme.verify_batch(&[item(bad); 5]), [false; 5]);
+        assert!(!scheme.key_acceptable(&PublicKey([0; 32])));
+        assert_eq!(scheme.keys.len(), 0);
+        assert_eq!(scheme.verify_batch(&[item(bad), item(good), item(bad)]), [false, true, false]);
+        assert_eq!(scheme.keys.len(), 1);
     }
 }
