@@ -151,7 +151,7 @@ mod tests {
             valid_until: Timestamp::ZERO,
             reference: Reference([6; 16]),
         };
-        (body.clone(), Transaction::Payment(SignedPayment { body, signature: Signature([signature; 64]) }))
+        (body, Transaction::Payment(SignedPayment { body, signature: Signature([signature; 64]) }))
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
         let message = transaction_message(&CHAIN, &transaction);
         assert_eq!(message, signed_message(&CHAIN, SignedKind::Payment, &body.to_bytes()));
         let body = Mint { recipient: PublicKey([1; 32]), amount: Amount::ZERO, deposit_ref: DepositRef([2; 32]) };
-        let mint = Transaction::Mint(SignedMint { body: body.clone(), signature: Signature([3; 64]) });
+        let mint = Transaction::Mint(SignedMint { body, signature: Signature([3; 64]) });
         let mut arena = message.clone();
         transaction_message_into(&CHAIN, &mint, &mut arena);
         assert_eq!(arena[message.len()..], signed_message(&CHAIN, SignedKind::Mint, &body.to_bytes()));

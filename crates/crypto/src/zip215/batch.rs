@@ -30,6 +30,10 @@ use crate::scheme::SignedItem;
 const SINGLES_MAX: usize = 2;
 /// Signatures checked in batches before the rest is checked singly, in multiples of the batch size.
 const BUDGET_FACTOR: usize = 3;
+/// Sums of so many terms are padded with zeros up to the end: from there on `curve25519-dalek` 5 uses
+/// Pippenger's algorithm, which is faster from about 100 terms on because half of ours have scalars of 128
+/// bits (measured: 6 % at 129 terms, 17 % at 185). Changes speed only.
+const PADDED_TERMS: Range<usize> = 128..190;
 
 #[expect(clippy::disallowed_types, reason = "looked up only, never iterated; keyed by a secret seed")]
 type KeyIndex = std::collections::HashMap<PublicKey, Option<usize>, SeedableRandomState>;
@@ -134,8 +138,8 @@ impl<'a> Batch<'a> {
     /// Whether the weighted sum over a range vanishes.
     fn holds(&self, range: Range<usize>) -> bool {
         let entries = &self.entries[range];
-        let mut scalars = Vec::with_capacity(2 * entries.len() + 1);
-        let mut points = Vec::with_capacity(2 * entries.len() + 1);
+        let mut scalars = Vec::with_capacity(PADDED_TERMS.end.max(2 * entries.len() + 1));
+        let mut points = Vec::with_capacity(PADDED_TERMS.end.max(2 * entries.len() + 1));
         let mut base = Scalar::ZERO;
         for entry in entries {
             base -= entry.weighted_s;
@@ -154,6 +158,10 @@ impl<'a> Batch<'a> {
             } else {
                 scalars[*term] += entry.weighted_k;
             }
+        }
+        if PADDED_TERMS.contains(&scalars.len()) {
+            scalars.resize(PADDED_TERMS.end, Scalar::ZERO);
+            points.resize(PADDED_TERMS.end, ED25519_BASEPOINT_POINT);
         }
         EdwardsPoint::vartime_multiscalar_mul(&scalars, &points).mul_by_cofactor().is_identity()
     }
