@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use shardpay_types::{
-    AccountState, BlockRef, Certificate, CertifiedCheckpoint, ClosingRecord, CommitteeId, DepositRef, Epoch, HeaderHash,
-    Height, InboxLeaf, LedgerBlock, OutboxMessage, Plan, PublicKey, Round, Totals, TxId,
+    AccountState, BlockRef, Certificate, CertifiedCheckpoint, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash,
+    HeaderHash, Height, InboxLeaf, LedgerBlock, OutboxMessage, Plan, PublicKey, Round, Totals, TxId,
 };
 
 /// What became of a transaction met in a commit.
@@ -47,7 +47,14 @@ pub enum TxReject {
     /// The committee's mint cap would be exceeded.
     #[error("mint cap reached")]
     MintCapReached,
-    /// Too many unacknowledged messages wait for the payee's committee.
+    /// The payee's key may not own an account (not canonical, or weak).
+    #[error("the payee's key is not acceptable")]
+    BadRecipient,
+    /// The payee's balance would overflow.
+    #[error("the payee's balance would overflow")]
+    RecipientFull,
+    /// Too many unacknowledged messages wait for the payee's committee. An admission rule only: what
+    /// is acknowledged differs from member to member, so execution never says this.
     #[error("the payee's committee is too far behind")]
     DestinationBusy,
     /// The epoch closed earlier in the commit: submit again.
@@ -131,6 +138,8 @@ pub struct StateBatch {
     pub blocks: Vec<Arc<LedgerBlock>>,
     /// Certificates that became known: (height, certificate).
     pub certificates: Vec<(Height, Certificate)>,
+    /// Nodes of the history log that became complete: (level, position, hash); level 0 are its leaves.
+    pub history: Vec<(u8, u64, Hash)>,
     /// Closing records (own committee's and others').
     pub closings: Vec<ClosingRecord>,
     /// A certified checkpoint, at an epoch's end.
@@ -162,6 +171,8 @@ pub trait Store: Send {
     fn block(&self, height: Height) -> Result<Option<Arc<LedgerBlock>>, StoreError>;
     /// The certificate at `height`.
     fn certificate(&self, height: Height) -> Result<Option<Certificate>, StoreError>;
+    /// The node of the history log at `level` and `position`.
+    fn history_node(&self, level: u8, position: u64) -> Result<Option<Hash>, StoreError>;
     /// Closing records of `committee` from epoch `from`, ascending.
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError>;
     /// Writes a batch atomically. Durable when the driver syncs, or lost as a whole.
@@ -183,6 +194,9 @@ pub struct LedgerStatus {
     pub last_output: Round,
     /// Leaders committed in the gc window below the last anchor.
     pub leaders: Vec<BlockRef>,
+    /// Whether `leaders` is that list. Not after replaying certified blocks: headers hold its hash only,
+    /// so whoever restarts then must ask peers for the list again.
+    pub leaders_known: bool,
     /// The books.
     pub totals: Totals,
     /// Accounts that exist.

@@ -1,0 +1,58 @@
+//! Leaves of a ledger block, computed from an item's fields alone (DESIGN §5).
+//!
+//! A leaf's hash is RFC 9162's over a content that opens with a tag:
+//! - transaction: `LEAF ‖ txid ‖ outcome ‖` for each local account touched `key ‖ balance ‖ next_sequence`;
+//! - consumed message: `CREDIT_LEAF` (or `RETURN_LEAF` for a returned credit) `‖ source ‖ index ‖ message ‖
+//!   outcome ‖ account`, the account being 0, or 1 ‖ balance ‖ next_sequence.
+//!
+//! Which accounts a transaction touched follows from its kind and how many states it lists: the debited
+//! one, then the credited one. So a receipt, or a block read from the store, gives the same leaf as
+//! execution did.
+
+use shardpay_crypto::{domain, leaf_hash, txid};
+use shardpay_types::{
+    ChainId, Codec, CommitteeId, ExecutedCredit, ExecutedTransaction, Hash, LedgerItem, MessageKind, OutboxMessage,
+    TxId,
+};
+
+/// The leaf hashes of an item, in order; none for closings and epoch changes.
+pub fn item_leaves(chain: &ChainId, item: &LedgerItem) -> Vec<Hash> {
+    match item {
+        LedgerItem::Transaction(executed) => vec![transaction_leaf(&txid(chain, &executed.transaction), executed)],
+        LedgerItem::Pack(executed) => {
+            let pack = &executed.pack;
+            let numbered = (pack.first..).zip(&pack.messages).zip(&executed.credits);
+            numbered.map(|((index, message), credit)| credit_leaf(pack.source, index, message, credit)).collect()
+        }
+        LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => Vec::new(),
+    }
+}
+
+/// The leaf hash of an executed transaction with this id.
+pub fn transaction_leaf(txid: &TxId, executed: &ExecutedTransaction) -> Hash {
+    let transaction = &executed.transaction;
+    let keys = transaction.debit().map(|(sender, _)| sender).into_iter().chain(transaction.recipient());
+    let mut content = Vec::with_capacity(domain::LEAF.len() + 33 + 2 * 48);
+    content.extend_from_slice(domain::LEAF);
+    txid.encode(&mut content);
+    executed.outcome.encode(&mut content);
+    for (key, state) in keys.zip(&executed.accounts) {
+        key.encode(&mut content);
+        state.encode(&mut content);
+    }
+    leaf_hash(&content)
+}
+
+/// The leaf hash of a consumed message.
+pub(crate) fn credit_leaf(source: CommitteeId, index: u64, message: &OutboxMessage, executed: &ExecutedCredit) -> Hash {
+    let tag = match message.kind {
+        MessageKind::Return => domain::RETURN_LEAF,
+        MessageKind::Credit | MessageKind::MintCredit => domain::CREDIT_LEAF,
+    };
+    let mut content = tag.to_vec();
+    source.encode(&mut content);
+    index.encode(&mut content);
+    message.encode(&mut content);
+    executed.encode(&mut content);
+    leaf_hash(&content)
+}
