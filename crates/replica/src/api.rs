@@ -10,12 +10,12 @@ use shardpay_consensus::Status as ConsensusStatus;
 use shardpay_crypto::{Commit, IdentifiedTransaction, SealedBlock, Verified};
 use shardpay_ledger::{Executed, ReplayError, TxReject};
 use shardpay_types::{
-    AccountState, BlockRef, CertifiedBlock, CertifiedCheckpoint, CertifiedHeader, CommitteeId,
-    CursorProof, Epoch, EpochChange, EquivocationProof, ForkProof, HeaderHash, Height, LedgerBlock, NodeId,
-    PeerMessage, Plan, PlanApproval, PlanHash, Round, TxId,
+    AccountState, BlockRef, CertifiedBlock, CertifiedCheckpoint, CertifiedHeader, CommitteeId, CursorProof, Epoch,
+    EpochChange, EquivocationProof, ForkProof, HeaderHash, Height, LedgerBlock, NodeId, PeerMessage, Plan,
+    PlanApproval, PlanHash, Round, TxId,
 };
 
-use crate::verify::CheckedMessage;
+use crate::verify::{CheckedMessage, VerifyContext};
 
 /// Number of a persist order; orders are made durable in sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -131,7 +131,8 @@ pub enum LedgerOrder {
     Replay(Box<CertifiedBlock>),
     /// A certificate is known. No answer.
     Certify(Box<CertifiedHeader>),
-    /// A destination's certified cursor is known: prune. No answer.
+    /// A destination's certified cursor is known: prune. Answered by [`LedgerFact::Acknowledged`] when it
+    /// proves something.
     Acknowledge(Box<CursorProof>),
     /// A certified checkpoint is known: store it. No answer.
     StoreCheckpoint(Box<CertifiedCheckpoint>),
@@ -185,6 +186,13 @@ pub enum LedgerFact {
     Executed(Box<Executed>),
     /// A certified block was replayed, or refused.
     Replayed(Result<Box<Executed>, ReplayError>),
+    /// A destination consumed that many messages, as the ledger checked.
+    Acknowledged {
+        /// The destination.
+        destination: CommitteeId,
+        /// Its cursor.
+        count: u64,
+    },
     /// The checkpoint of the epoch that closed.
     Checkpoint(Box<shardpay_types::Checkpoint>),
     /// An answer for a peer.
@@ -251,6 +259,8 @@ pub enum Output {
     PlanApproved(Box<PlanApproval>),
     /// The epoch's end is certified.
     CheckpointCertified(Box<CertifiedCheckpoint>),
+    /// Verification lanes use this from now on: an epoch started or a keyset became known.
+    VerifyContextChanged(Arc<VerifyContext>),
     /// Consensus of a new epoch started.
     EpochStarted(Epoch),
     /// Something an operator wants to know.
@@ -268,6 +278,14 @@ pub enum Event {
     HaltedByFork(Box<EquivocationProof>),
     /// Two certified headers at one height: the committee halts.
     HaltedByHeaders(Box<ForkProof>),
+    /// The store remembers our signature over another header of this height: execution differs from what
+    /// it was before the restart. The node halts.
+    SignedAnother {
+        /// The height.
+        height: Height,
+        /// The header signed earlier.
+        remembered: HeaderHash,
+    },
     /// More than the gc depth behind: replaying ledger blocks.
     CatchUpStarted,
     /// Replayed far enough: the DAG goes on above this round.
@@ -311,6 +329,12 @@ pub struct Status {
     pub withheld: usize,
     /// Packs held for proposing.
     pub packs: usize,
+    /// Commits handed out by consensus and not executed, those waiting for their turn included.
+    pub commits: usize,
+    /// Ledger blocks of a server that wait to be replayed.
+    pub replays: usize,
+    /// Whether the machine has halted for good (forks); it only serves.
+    pub halted: bool,
     /// Refusals by reason, in a fixed order of names.
     pub refusals: Vec<(&'static str, u64)>,
 }

@@ -1,0 +1,218 @@
+//! What comes in: one arm per fact, each handed to the part that it concerns.
+//!
+//! Everything from peers is bounded here or in the part: requests by a budget per node, sets by their
+//! own limits. What is not acted upon is counted by reason.
+
+use std::sync::Arc;
+
+use shardpay_consensus::Input as DagInput;
+use shardpay_crypto::{SealedBlock, Verified};
+use shardpay_types::{BlockRequest, CommitteeId, Epoch, Heartbeat, Leaders, LedgerResponse, NodeId};
+
+use crate::api::{Answer, Input, LedgerFact, LedgerOrder, Output, Refusal, Service};
+use crate::certificates::serve_certificates;
+use crate::counters::Refused;
+use crate::flow::facts;
+use crate::heartbeat::Heartbeats;
+use crate::machine::{Replica, own_figures};
+use crate::rejoin::Action;
+use crate::verify::CheckedMessage;
+
+impl Replica {
+    pub(crate) fn dispatch(&mut self, input: Input) {
+        match input {
+            Input::Message { from, message } => self.message(from, message),
+            Input::PeerConnected(node) => self.connected(node),
+            Input::Submitted { client, transaction, sender } => {
+                let answer = if self.mode.halted || self.mode.stays_out || self.members.own.is_none() {
+                    Answer::Rejected(Refusal::NotProposing)
+                } else {
+                    self.mempool.submit(client, &transaction, sender)
+                };
+                match answer {
+                    Answer::Rejected(_) => self.core.refused.count(Refused::Submission),
+                    Answer::Busy { .. } => self.core.refused.count(Refused::Busy),
+                    Answer::Accepted | Answer::Executed { .. } => {}
+                }
+                self.core.out.push(Output::Answer { client, txid: transaction.txid, answer });
+            }
+            Input::Persisted(id) => {
+                self.core.out.persisted(id);
+                self.instances.persisted(id);
+                self.certificates.release(&mut self.core, &self.members);
+            }
+            Input::Ledger(fact) => self.ledger(fact),
+            Input::PlanProposed(plan) => {
+                if !self.mode.halted && !self.mode.stays_out {
+                    self.epochs.plan_proposed(&mut self.core, &self.members, &plan);
+                }
+            }
+            Input::EpochChangeProposed(change) => {
+                self.epochs.change_proposed(&mut self.core, &self.members, change);
+            }
+            Input::Tick => {}
+        }
+    }
+
+    fn ledger(&mut self, fact: LedgerFact) {
+        match fact {
+            LedgerFact::Executed(executed) => self.commit_executed(&executed),
+            LedgerFact::Replayed(Ok(executed)) => {
+                if let (Some(made), Some(by)) = (executed.blocks.first(), self.rejoin.take_certificate()) {
+                    let members = self.members_of(made.block.header.epoch);
+                    self.certificates.replayed(&mut self.core, &members, made, &by);
+                }
+                self.rejoin.replayed(&mut self.core, true);
+                self.absorb(&executed, &[]);
+            }
+            LedgerFact::Replayed(Err(_)) => self.rejoin.replayed(&mut self.core, false),
+            LedgerFact::Acknowledged { destination, count } => {
+                self.source.acknowledged(destination, count);
+            }
+            LedgerFact::Checkpoint(checkpoint) => {
+                if !self.mode.halted && !self.mode.stays_out {
+                    self.epochs.checkpoint(&mut self.core, *checkpoint);
+                }
+            }
+            LedgerFact::Served { to, message } => self.core.out.send(to, message),
+        }
+    }
+
+    /// A link came up: tell what we have, and ask for the same.
+    fn connected(&mut self, node: NodeId) {
+        if node.committee != self.members.committee || Some(node.member) == self.members.own {
+            return;
+        }
+        let status = self.consensus_status();
+        let own = own_figures(&self.members, &self.instances, &self.certificates, &status);
+        Heartbeats::send_to(&mut self.core, &own, node, true);
+    }
+
+    fn message(&mut self, from: NodeId, message: CheckedMessage) {
+        let known = self.members.plan.committee(from.committee).and_then(|committee| committee.key(from.member));
+        if known.is_none() || known == Some(&self.core.signer.public_key()) {
+            return self.core.refused.count(Refused::UnknownSender);
+        }
+        match message {
+            CheckedMessage::Blocks { epoch, requested, blocks, rejected } => {
+                self.core.refused.add(Refused::BadBlock, rejected.len());
+                self.blocks(from, epoch, requested, blocks);
+            }
+            CheckedMessage::BlockRequest(request) => self.block_request(from, request),
+            CheckedMessage::Heartbeat(heartbeat) => self.heartbeat(from, &heartbeat),
+            CheckedMessage::HeaderVote(vote) => self.certificates.vote(&mut self.core, from, vote),
+            CheckedMessage::CheckpointVote(vote) => {
+                self.epochs.vote(&mut self.core, self.members.epoch(), from, vote);
+            }
+            CheckedMessage::Certificates { headers, rejected } => {
+                self.core.refused.add(Refused::BadCertificate, rejected);
+                for certified in headers {
+                    let step = self.certificates.certificate(&mut self.core, certified);
+                    self.follow(step);
+                }
+            }
+            CheckedMessage::LedgerRequest(request) => self.serve(from, Service::Blocks { from: request.from }),
+            CheckedMessage::LedgerResponse(response) => self.ledger_response(from, *response),
+            CheckedMessage::LeadersRequest(request) => self.serve(from, Service::Leaders { height: request.height }),
+            CheckedMessage::Leaders(leaders) => self.leaders(from, leaders),
+            CheckedMessage::RelayNotice(notice) => {
+                if self.budgets.take(self.core.now, from) {
+                    self.destination.noticed(&mut self.core, &self.members, from, notice.count);
+                } else {
+                    self.core.refused.count(Refused::OverBudget);
+                }
+            }
+            CheckedMessage::PackRequest(request) => self.serve(from, Service::Pack { first: request.first }),
+            CheckedMessage::Pack(pack) => {
+                self.destination.pack(&mut self.core, &self.members, from, pack.into_inner());
+            }
+            CheckedMessage::Cursor(proof) => {
+                let count = proof.cursor.count;
+                if self.source.would_move(from.committee, count) {
+                    self.core.out.push(Output::Ledger(LedgerOrder::Acknowledge(proof.into_inner())));
+                }
+            }
+            CheckedMessage::ClosingsRequest(request) => self.serve(from, Service::Closings { from: request.from }),
+            CheckedMessage::Closings(records) => {
+                let known = self.known_epoch(from.committee);
+                self.destination.closings(&mut self.core, from.committee, known, records.into_inner());
+            }
+            CheckedMessage::UnknownKeyset { epoch } => {
+                let known = self.known_epoch(from.committee);
+                self.destination.unknown_keyset(&mut self.core, from, known, epoch);
+            }
+        }
+    }
+
+    /// The epoch of another committee that our ledger has recorded.
+    fn known_epoch(&self, committee: CommitteeId) -> Epoch {
+        self.verification.keysets.get(&committee).map(|plan| plan.epoch).unwrap_or_default()
+    }
+
+    fn serve(&mut self, to: NodeId, what: Service) {
+        if !self.budgets.take(self.core.now, to) {
+            return self.core.refused.count(Refused::OverBudget);
+        }
+        self.core.out.push(Output::Ledger(LedgerOrder::Serve { to, what }));
+    }
+
+    fn blocks(&mut self, from: NodeId, epoch: Epoch, requested: bool, blocks: Vec<Verified<Arc<SealedBlock>>>) {
+        let now = self.core.now;
+        let Some(instance) = self.instances.of(epoch) else {
+            // of an epoch that has not started here: they come again by heartbeats
+            return self.core.refused.add(Refused::WrongEpoch, blocks.len());
+        };
+        for block in blocks {
+            instance.handle(now, DagInput::BlockReceived { from: from.member, block, requested });
+        }
+    }
+
+    fn block_request(&mut self, from: NodeId, request: BlockRequest) {
+        if !self.budgets.take(self.core.now, from) {
+            return self.core.refused.count(Refused::OverBudget);
+        }
+        let now = self.core.now;
+        match self.instances.of(request.epoch) {
+            Some(instance) => {
+                let input = DagInput::BlocksRequested { from: from.member, refs: request.refs.into_vec() };
+                instance.handle(now, input);
+            }
+            None => self.core.refused.count(Refused::WrongEpoch),
+        }
+    }
+
+    fn heartbeat(&mut self, from: NodeId, heartbeat: &Heartbeat) {
+        let now = self.core.now;
+        let reply = self.heartbeats.heard(&self.core, from.member, heartbeat);
+        if let Some(instance) = self.instances.of(heartbeat.epoch) {
+            let highest = heartbeat.highest.to_vec();
+            instance.handle(now, DagInput::PeerStatus { from: from.member, highest });
+        }
+        // push what it lacks: certificates of blocks it has executed
+        let certified = self.certificates.certified();
+        let lacks = heartbeat.certified < certified && heartbeat.executed > heartbeat.certified;
+        if lacks && self.budgets.take(now, from) {
+            serve_certificates(&mut self.core, from, heartbeat.certified.next());
+        }
+        let status = self.consensus_status();
+        if reply {
+            let own = own_figures(&self.members, &self.instances, &self.certificates, &status);
+            Heartbeats::send_to(&mut self.core, &own, from, false);
+        }
+        self.consider_catching_up(&status);
+    }
+
+    fn ledger_response(&mut self, from: NodeId, response: LedgerResponse) {
+        let last_output = self.instances.running_ref().map(|instance| instance.last_output());
+        let facts = facts(&self.execution, &self.certificates, last_output);
+        self.rejoin.blocks(&mut self.core, from, response, &facts);
+    }
+
+    fn leaders(&mut self, from: NodeId, leaders: Leaders) {
+        let last_output = self.instances.running_ref().map(|instance| instance.last_output());
+        let facts = facts(&self.execution, &self.certificates, last_output);
+        if let Action::Rejoin { anchor, leaders } = self.rejoin.leaders(&mut self.core, from, leaders, &facts) {
+            self.rejoin_dag(anchor, leaders);
+        }
+    }
+}
