@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 pub mod domain {
     /// Every signed message ([`crate::signed_message`]).
     pub const SIGNED: &[u8] = b"shardpay/signed/v1\0";
-    /// A DAG block, signature included.
+    /// A DAG block: the hash of its body, then its signature.
     pub const BLOCK: &[u8] = b"shardpay/block/v1\0";
     /// A DAG block without its signature: what the author signs.
     pub const BLOCK_BODY: &[u8] = b"shardpay/block-body/v1\0";
