@@ -13,7 +13,7 @@ use std::time::Duration;
 use shardpay_crypto::{SignatureScheme, Signer};
 use shardpay_ledger::{Ledger, OpenError};
 use shardpay_replica::verify::VerifyContext;
-use shardpay_replica::{Config, LedgerOrder, Replica};
+use shardpay_replica::{Config, Keys, LedgerOrder, Replica};
 use shardpay_types::{ChainId, NodeId, PeerMessage, Plan, Timestamp};
 
 use crate::byzantine::{Twist, TwistContext};
@@ -32,7 +32,7 @@ pub struct Machine {
     /// The ledger.
     pub ledger: Ledger<SimStore>,
     /// Keysets for verification, as of the replica's last change.
-    pub context: VerifyContext,
+    pub context: Arc<VerifyContext>,
 }
 
 /// What all nodes of a run share.
@@ -165,8 +165,8 @@ impl Body {
         self.incarnation += 1;
         let mut config = self.config.clone();
         config.hash_seed = config.hash_seed.wrapping_add(u64::from(self.incarnation) << 32);
-        let (signer, scheme) = (self.signer.clone(), shared.scheme.clone());
-        let replica = Replica::new(self.clock(now), config, signer, scheme, view, records);
+        let keys = Keys { signer: self.signer.clone(), scheme: shared.scheme.clone() };
+        let replica = Replica::new(self.clock(now), config, keys, view, records);
         let context = replica.verify_context();
         self.machine = Some(Machine { replica, ledger, context });
         (self.busy_until, self.waking, self.executing) = (now, false, false);

@@ -77,6 +77,7 @@ pub struct Books {
     /// Names of protocol branches met, for the coverage table.
     pub met: BTreeMap<&'static str, u64>,
     now: Instant,
+    fresh: Vec<TxId>,
 }
 
 impl Books {
@@ -94,6 +95,7 @@ impl Books {
             deposits: BTreeSet::new(),
             met: BTreeMap::new(),
             now: Instant(0),
+            fresh: Vec::new(),
         }
     }
 
@@ -162,6 +164,11 @@ impl Books {
         let held = sum(|t| t.balances) + sum(|t| t.burned) + sum(|t| t.suspense) + flight.unwrap_or(0);
         hold!(held == sum(|t| t.minted), rule, "{held} held, {} minted", sum(|t| t.minted));
         Ok(())
+    }
+
+    /// Transactions that left their leaf since the last call.
+    pub fn take_fresh(&mut self) -> Vec<TxId> {
+        std::mem::take(&mut self.fresh)
     }
 
     /// The header's hash at a height some honest node executed.

@@ -6,21 +6,18 @@
 //! send"), so they may lag behind the records, but always form a prefix, too, and never outrun the
 //! records that stand before them.
 
-mod tables;
-
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use shardpay_crypto::SealedBlock;
-use shardpay_ledger::{StateBatch, Store, StoreError};
+use shardpay_ledger::{MemStore, StateBatch, Store, StoreError};
 use shardpay_replica::{PersistId, Record, RecoveredRecords};
 use shardpay_types::{
-    AccountState, BlockRef, Certificate, ClosingRecord, CommitteeId, DepositRef, Epoch, HeaderHash, Height,
+    AccountState, BlockRef, Certificate, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash, HeaderHash, Height,
     LedgerBlock, OutboxMessage, PlanHash, PublicKey, Round,
 };
 
 use crate::rng::Stream;
-use tables::Tables;
 
 /// The ledger's half of a disk; the node keeps a second handle.
 #[derive(Debug, Clone)]
@@ -29,9 +26,9 @@ pub struct SimStore(Arc<Mutex<Cell>>);
 #[derive(Debug, Default)]
 struct Cell {
     /// Everything written.
-    live: Tables,
+    live: MemStore,
     /// Everything durable; `None` on a node that never crashes.
-    durable: Option<Tables>,
+    durable: Option<MemStore>,
     /// Written, not durable: number of records before it, and the batch.
     pending: VecDeque<(u64, StateBatch)>,
     /// Number of records written so far, kept up to date by the node.
@@ -41,7 +38,7 @@ struct Cell {
 impl SimStore {
     /// An empty store; `crashes`: whether what is durable must be kept apart.
     pub fn new(crashes: bool) -> Self {
-        let durable = crashes.then(Tables::default);
+        let durable = crashes.then(MemStore::new);
         Self(Arc::new(Mutex::new(Cell { durable, ..Cell::default() })))
     }
 
@@ -60,7 +57,7 @@ impl SimStore {
         for _ in 0..count.min(cell.pending.len()) {
             let (_, batch) = cell.pending.pop_front().expect("counted");
             let durable = cell.durable.as_mut().expect("pending batches are kept for crashing nodes only");
-            durable.apply(batch);
+            durable.write(batch).expect("memory does not fail");
         }
     }
 
@@ -76,7 +73,8 @@ impl SimStore {
             let tip = None;
             let accounts = StateBatch { accounts: batch.accounts, tip, ..StateBatch::default() };
             tore = !accounts.accounts.is_empty();
-            cell.durable.as_mut().expect("kept").apply(accounts);
+            let durable = cell.durable.as_mut().expect("kept");
+            durable.write(accounts).expect("memory does not fail");
         }
         cell.pending.clear();
         cell.live = cell.durable.clone().expect("kept for crashing nodes");
@@ -87,41 +85,37 @@ impl SimStore {
     /// The store is lost.
     fn wipe(&self) {
         let mut cell = self.cell();
-        *cell = Cell { durable: Some(Tables::default()), ..Cell::default() };
+        *cell = Cell { durable: Some(MemStore::new()), ..Cell::default() };
     }
 }
 
 impl Store for SimStore {
     fn tip(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.cell().live.tip.clone())
+        self.cell().live.tip()
     }
     fn accounts(&self, each: &mut dyn FnMut(PublicKey, AccountState)) -> Result<(), StoreError> {
-        self.cell().live.accounts.iter().for_each(|(key, state)| each(*key, *state));
-        Ok(())
+        self.cell().live.accounts(each)
     }
     fn deposits(&self, each: &mut dyn FnMut(DepositRef)) -> Result<(), StoreError> {
-        self.cell().live.deposits.iter().for_each(|deposit| each(*deposit));
-        Ok(())
+        self.cell().live.deposits(each)
     }
     fn deposit_used(&self, deposit: &DepositRef) -> Result<bool, StoreError> {
-        Ok(self.cell().live.deposits.contains(deposit))
+        self.cell().live.deposit_used(deposit)
     }
     fn outbox(&self, destination: CommitteeId, first: u64, max: usize) -> Result<Vec<OutboxMessage>, StoreError> {
-        let cell = self.cell();
-        let range = (destination, first)..=(destination, u64::MAX);
-        let messages = cell.live.outbox.range(range).zip(first..);
-        Ok(messages.take_while(|(((_, at), _), due)| at == due).map(|((_, message), _)| *message).take(max).collect())
+        self.cell().live.outbox(destination, first, max)
     }
     fn block(&self, height: Height) -> Result<Option<Arc<LedgerBlock>>, StoreError> {
-        Ok(self.cell().live.blocks.get(&height).cloned())
+        self.cell().live.block(height)
     }
     fn certificate(&self, height: Height) -> Result<Option<Certificate>, StoreError> {
-        Ok(self.cell().live.certificates.get(&height).cloned())
+        self.cell().live.certificate(height)
+    }
+    fn history_node(&self, level: u8, position: u64) -> Result<Option<Hash>, StoreError> {
+        self.cell().live.history_node(level, position)
     }
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError> {
-        let cell = self.cell();
-        let range = (committee, from)..=(committee, Epoch::new(u64::MAX));
-        Ok(cell.live.closings.range(range).map(|(_, record)| record.clone()).collect())
+        self.cell().live.closings(committee, from)
     }
     fn write(&mut self, batch: StateBatch) -> Result<(), StoreError> {
         let mut cell = self.cell();
@@ -129,8 +123,7 @@ impl Store for SimStore {
             let records = cell.records;
             cell.pending.push_back((records, batch.clone()));
         }
-        cell.live.apply(batch);
-        Ok(())
+        cell.live.write(batch)
     }
 }
 

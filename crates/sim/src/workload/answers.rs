@@ -167,6 +167,8 @@ const fn refusal_name(refusal: &Refusal) -> &'static str {
             TxReject::Expired => "drop: expired",
             TxReject::DepositUsed => "drop: deposit already minted",
             TxReject::MintCapReached => "drop: mint cap reached",
+            TxReject::BadRecipient => "drop: bad recipient",
+            TxReject::RecipientFull => "drop: recipient full",
             TxReject::DestinationBusy => "drop: destination busy",
             TxReject::EpochClosed => "drop: epoch closed first",
         },

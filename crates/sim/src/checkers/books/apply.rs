@@ -83,6 +83,7 @@ impl Books {
         self.meet(if applied { "ledger: applied" } else { "ledger: short balance" });
         let place = LeafPlace { committee, height, index: leaf, applied, destination, at: self.now };
         self.leaves.insert(id, place);
+        self.fresh.push(id);
         Ok(())
     }
 

@@ -1,0 +1,11 @@
+//! The simulator's command line: one seed, or many.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    cli::run(&cli::Cli::parse())
+}

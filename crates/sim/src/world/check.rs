@@ -1,0 +1,147 @@
+//! Looking at every gauge, and deciding when a run has ended well.
+
+use std::time::Duration;
+
+use super::build::WATCH;
+use super::{Event, Phase, World};
+use crate::checkers::Violation;
+use crate::node::Body;
+use crate::report::Outcome;
+
+/// After the last work nodes may go on talking for that long.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// Then only heartbeats are seen for that long.
+const SILENCE: Duration = Duration::from_millis(1_500);
+
+impl World {
+    /// Every gauge of every honest node, and whether the run has come to its end.
+    pub(super) fn watch(&mut self) -> Result<(), Violation> {
+        let now = self.line.now();
+        for (at, body) in self.bodies.iter().enumerate() {
+            let Some(machine) = body.machine.as_ref().filter(|_| body.honest) else { continue };
+            let members = self.scenario.topology.sizes()[body.id.committee.index()];
+            self.bounds.check(at, members, &machine.replica.status())?;
+        }
+        match self.phase {
+            Phase::Faulty => {}
+            Phase::Healing => match self.pending_work() {
+                None => {
+                    let since_last = self.last_submission.max(self.scenario.heal_at);
+                    self.figures.heal_micros = now.since(since_last).as_micros() as u64;
+                    self.phase = Phase::Quiet { since: now };
+                    self.trace.line(now, format_args!("all work is done"));
+                }
+                Some(why) if now.since(self.last_submission) > self.scenario.heal_max => {
+                    return Err(Violation::new("liveness", why));
+                }
+                Some(why) => self.why_not_done = why,
+            },
+            Phase::Quiet { since } => {
+                if now.since(since) > SETTLE + SILENCE {
+                    self.phase = Phase::Over;
+                }
+                if let Some(why) = self.pending_work() {
+                    return Err(Violation::new("liveness", format!("work came back: {why}")));
+                }
+            }
+            Phase::Over => {}
+        }
+        self.line.after(WATCH, Event::Watch);
+        Ok(())
+    }
+
+    /// What is still to be done, if anything.
+    fn pending_work(&self) -> Option<String> {
+        let lives = |life: crate::workload::Life| {
+            let body = &self.bodies[life.node];
+            body.honest && body.machine.is_some() && body.incarnation == life.incarnation
+        };
+        let time = |committee: usize| {
+            let tip = self.books.block_at(committee, self.books.height(committee));
+            tip.map_or(shardpay_types::Timestamp::ZERO, |block| block.header.ledger_time)
+        };
+        if let Some((id, node)) = self.workload.stuck(time, &self.books, lives) {
+            return Some(format!("node {node} holds {id:?}: {}", self.workload.describe(&id)));
+        }
+        if self.books.in_flight() > 0 {
+            return Some(format!("{} credits are under way", self.books.in_flight()));
+        }
+        if let Some(change) = self.signaler.change() {
+            let epoch = change.plan.epoch.get() as usize;
+            let behind = (0..self.scenario.topology.committees()).find(|id| self.books.epoch(*id) < epoch);
+            if let Some(committee) = behind {
+                return Some(format!("committee {committee} does not close the epoch before {epoch}"));
+            }
+        }
+        self.bodies.iter().enumerate().find_map(|(at, body)| self.node_behind(at, body))
+    }
+
+    fn node_behind(&self, at: usize, body: &Body) -> Option<String> {
+        if !body.honest {
+            return None;
+        }
+        let Some(machine) = &body.machine else { return Some(format!("node {at} does not run")) };
+        let committee = body.id.committee.index();
+        let status = machine.replica.status();
+        let height = self.books.height(committee);
+        if status.executed < height {
+            return Some(format!("node {at} executed {} of {height} blocks", status.executed));
+        }
+        if status.certified < height {
+            return Some(format!("node {at} has certificates up to {} of {height}", status.certified));
+        }
+        None
+    }
+
+    /// Counters of a body's consensus, before they are lost.
+    pub(super) fn note_consensus(&mut self, at: usize) {
+        let Some(machine) = &self.bodies[at].machine else { return };
+        let status = machine.replica.status();
+        let consensus = &status.consensus;
+        self.coverage.add("dag: direct commit", consensus.direct_commits);
+        self.coverage.add("dag: direct skip", consensus.direct_skips);
+        self.coverage.add("dag: indirect commit", consensus.indirect_commits);
+        self.coverage.add("dag: indirect skip", consensus.indirect_skips);
+        self.coverage.add("dag: leader timeout", consensus.leader_timeouts);
+        self.coverage.add("dag: catch-up block", consensus.catch_up_blocks);
+        self.coverage.add("dag: block dropped", consensus.dropped_blocks);
+        for (name, count) in status.refusals {
+            self.coverage.add(name, count);
+        }
+    }
+
+    /// Sums a run up.
+    pub(super) fn finish(mut self, violation: Option<Violation>) -> Outcome {
+        for at in 0..self.bodies.len() {
+            self.note_consensus(at);
+            let body = &self.bodies[at];
+            if let (Some(twist), Some(kind)) = (&body.twist, self.scenario.byzantine.get(&body.node)) {
+                self.coverage.add(kind.name(), twist.deeds());
+            }
+        }
+        for (name, count) in &self.books.met {
+            self.coverage.add(name, *count);
+        }
+        self.coverage.merge(&self.workload.coverage);
+        self.figures.virtual_micros = self.line.now().0;
+        self.figures.events = self.trace.events;
+        self.figures.payments = self.workload.payments as u64;
+        self.figures.faults = self.scenario.fault_count() as u64;
+        let certified = self.books.leaves().filter(|(_, leaf)| {
+            leaf.applied && leaf.height <= self.certificates.height(leaf.committee)
+        });
+        self.figures.certified = certified.count() as u64;
+        self.figures.blocks = (0..self.scenario.topology.committees()).map(|id| self.books.height(id).get()).sum();
+        self.figures.commits = self.commits.count;
+        Outcome {
+            seed: self.scenario.seed,
+            digest: self.trace.digest(),
+            figures: self.figures,
+            coverage: self.coverage,
+            planted: self.planted,
+            violation,
+            at: self.line.now(),
+            sizes: self.scenario.topology.sizes().to_vec(),
+        }
+    }
+}
