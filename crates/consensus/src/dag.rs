@@ -146,6 +146,11 @@ impl Dag {
         dag
     }
 
+    /// Which member this instance is.
+    pub fn own(&self) -> MemberIndex {
+        self.config.own
+    }
+
     pub(crate) fn members(&self) -> usize {
         self.config.context.members.size()
     }
