@@ -23,6 +23,7 @@ mod replay;
 mod roots;
 mod serve;
 mod tip;
+pub mod verify;
 
 pub use accounts::Accounts;
 pub use api::{Executed, ItemReject, LedgerStatus, MadeBlock, StateBatch, Store, StoreError, TxReject, Verdict};
