@@ -88,6 +88,8 @@ pub struct World {
     coverage: Coverage,
     stream: Stream,
     phase: Phase,
+    /// Submissions on their way.
+    under_way: usize,
     /// Last submission after healing.
     last_submission: Instant,
     figures: Figures,
@@ -136,9 +138,9 @@ impl World {
                 Ok(())
             }
             Event::LookAfter => {
-                let submissions = self.workload.look_after(now, &self.books);
-                self.plan_submissions(submissions);
                 if matches!(self.phase, Phase::Faulty | Phase::Healing) {
+                    let submissions = self.workload.look_after(now, &self.books);
+                    self.plan_submissions(submissions);
                     self.line.after(Duration::from_millis(500), Event::LookAfter);
                 }
                 Ok(())
@@ -259,6 +261,7 @@ impl World {
     // ---- clients ---------------------------------------------------------------------------------
 
     fn plan_submissions(&mut self, submissions: Vec<Submission>) {
+        self.under_way += submissions.len();
         for submission in submissions {
             let delay = self.network.client_delay(submission.node);
             self.line.at(submission.at.after(delay), Event::Submit(submission));
@@ -268,6 +271,7 @@ impl World {
     fn submit(&mut self, submission: &Submission) -> Result<(), Violation> {
         let now = self.line.now();
         let at = submission.node;
+        self.under_way -= 1;
         if self.phase == Phase::Healing {
             self.last_submission = now;
         }

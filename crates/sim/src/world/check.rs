@@ -40,8 +40,9 @@ impl World {
                 if now.since(since) > SETTLE + SILENCE {
                     self.phase = Phase::Over;
                 }
-                if let Some(why) = self.pending_work() {
-                    return Err(Violation::new("liveness", format!("work came back: {why}")));
+                // What a byzantine member held may still come out, and make another payment's turn come.
+                if self.pending_work().is_some() {
+                    self.phase = Phase::Healing;
                 }
             }
             Phase::Over => {}
@@ -52,6 +53,9 @@ impl World {
 
     /// What is still to be done, if anything.
     fn pending_work(&self) -> Option<String> {
+        if self.under_way > 0 {
+            return Some(format!("{} submissions are under way", self.under_way));
+        }
         let lives = |life: crate::workload::Life| {
             let body = &self.bodies[life.node];
             body.honest && body.machine.is_some() && body.incarnation == life.incarnation
