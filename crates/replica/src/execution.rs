@@ -46,8 +46,13 @@ impl Execution {
         self.head.as_ref()
     }
 
-    pub(crate) fn push(&mut self, commit: Arc<Commit>) {
-        self.waiting.push_back(commit);
+    /// Takes a commit of the DAG; false when the ledger is past it by replayed blocks.
+    pub(crate) fn push(&mut self, commit: Arc<Commit>) -> bool {
+        let fresh = commit.anchor.round > self.round;
+        if fresh {
+            self.waiting.push_back(commit);
+        }
+        fresh
     }
 
     /// The next commit to hand over.

@@ -63,7 +63,12 @@ impl Replica {
                 let to = self.node(to);
                 self.core.out.push(Output::ServeStored { to, epoch, refs });
             }
-            Order::Commit(commit) if which == Which::Running => self.execution.push(commit),
+            Order::Commit(commit) if which == Which::Running => {
+                // making room while catching up lets the DAG hand out what the ledger has replayed since
+                if !self.execution.push(commit) {
+                    self.tell(which, DagInput::CommitExecuted);
+                }
+            }
             Order::Reclaimed(blocks) if which == Which::Running => self.reclaim(&blocks),
             // the epoch's end took back everything that was proposed in it
             Order::Commit(_) | Order::Reclaimed(_) => {}

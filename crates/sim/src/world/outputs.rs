@@ -272,6 +272,11 @@ impl World {
             self.coverage.hit(item_name(*refused));
         }
         if !self.bodies[at].honest {
+            let now = self.line.now();
+            for made in &executed.blocks {
+                let header = &made.block.header;
+                self.trace.line(now, format_args!("{at:>3} makes block {} of round {}", header.height, header.anchor.round));
+            }
             return Ok(());
         }
         let now = self.line.now();
