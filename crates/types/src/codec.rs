@@ -295,7 +295,13 @@ macro_rules! wire_enum {
         pub enum $name { $($(#[$vmeta])* $variant($ty)),* }
 
         impl $crate::Codec for $name {
-            const MIN_LEN: usize = 1;
+            const MIN_LEN: usize = {
+                let mut least = usize::MAX;
+                $(if <$ty as $crate::Codec>::MIN_LEN < least {
+                    least = <$ty as $crate::Codec>::MIN_LEN;
+                })*
+                1 + least
+            };
             fn encode(&self, out: &mut Vec<u8>) {
                 match self { $(Self::$variant(value) => {
                     out.push($tag);
