@@ -49,7 +49,11 @@ impl Replica {
             Order::Propose { round, payload_allowed, bytes_max } => {
                 let allowed = payload_allowed && which == Which::Running && self.proposes();
                 let payload = if allowed { self.payload(round, bytes_max) } else { Payload::default() };
+                let carries = !payload.is_empty();
                 self.tell(which, DagInput::Proposal { round, payload });
+                if carries && self.instances.running_ref().is_none_or(|dag| dag.status().own_round != round) {
+                    self.proposal_lapsed(round);
+                }
             }
             Order::Send { to, blocks, requested } => self.send_blocks(which, to, &blocks, requested),
             Order::Request { to, refs } => {
@@ -142,6 +146,13 @@ impl Replica {
         let lost = |round: Round| blocks.iter().any(|block| block.reference().round == round);
         self.destination.reclaim(lost);
         self.epochs.reclaim(lost);
+    }
+
+    /// No block came of the payload for `round`: the DAG has moved on since it asked for it.
+    fn proposal_lapsed(&mut self, round: Round) {
+        self.mempool.reclaim_round(round);
+        self.destination.reclaim(|lost| lost == round);
+        self.epochs.reclaim(|lost| lost == round);
     }
 
     fn reclaim_everything(&mut self) {

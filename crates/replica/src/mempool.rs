@@ -183,6 +183,15 @@ impl Mempool {
         self.expire();
     }
 
+    /// What was handed out for the own block of `round` is to be proposed again: the block was not made.
+    pub(crate) fn reclaim_round(&mut self, round: Round) {
+        let in_round = |key: &Key| self.entry(key).is_some_and(|entry| entry.place == Place::Proposed(round));
+        let keys: Vec<Key> = self.proposed.values().copied().filter(in_round).collect();
+        for key in keys {
+            self.set_waiting(&key);
+        }
+    }
+
     /// The epoch closed: nothing proposed in it will execute any more.
     pub(crate) fn reclaim_all(&mut self) {
         let proposed: Vec<Key> = self.proposed.values().copied().collect();

@@ -67,6 +67,8 @@ fn everybody_restarts_at_once_and_goes_on() {
         for id in net.ids() {
             net.start(id);
         }
+        // the DAGs first commit what was on its way
+        net.run_ms(5_000);
         net.run_until("everything certified again", Net::all_settled);
         let before = net.balance(&bob);
         for payer in &mut payers {
@@ -82,6 +84,7 @@ fn a_vote_that_was_recorded_and_not_certified_is_sent_again() {
     let mut net = Net::new(Setup { committees: 1, members: 4, seed: 31 });
     let mut payers = wallets(&mut net, 1);
     let bob = Wallet::of(&net.genesis, 0, 1).public();
+    net.run_until("the funds are certified", |net| net.settled(0));
     // votes are lost: everything is executed, nothing certified
     net.passes = Box::new(|_, _, message| !matches!(message, PeerMessage::HeaderVote(_)));
     let before = certified(&net, node_id(0, 0));

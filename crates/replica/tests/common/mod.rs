@@ -7,6 +7,5 @@ pub mod net;
 pub mod node;
 pub mod watch;
 
-pub use keys::{Wallet, fake_scheme};
+pub use keys::Wallet;
 pub use net::{Net, Setup};
-pub use node::Node;

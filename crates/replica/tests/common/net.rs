@@ -39,6 +39,7 @@ pub struct Sent {
 }
 
 type Filter = Box<dyn Fn(NodeId, NodeId, &PeerMessage) -> bool>;
+type Alter = Box<dyn Fn(NodeId, NodeId, &PeerMessage) -> Option<PeerMessage>>;
 
 pub struct Net {
     pub now: Timestamp,
@@ -49,6 +50,10 @@ pub struct Net {
     pub keep_sent: bool,
     /// Messages for which it is false are lost.
     pub passes: Filter,
+    /// Replaces messages on their way.
+    pub alter: Alter,
+    /// Messages between committees are delivered that many times.
+    pub copies: usize,
     pub watch: Watch,
     /// Nodes whose records do not become durable.
     stalled: BTreeSet<NodeId>,
@@ -97,6 +102,8 @@ impl Net {
             sent: Vec::new(),
             keep_sent: false,
             passes: Box::new(|_, _, _| true),
+            alter: Box::new(|_, _, _| None),
+            copies: 1,
             watch: Watch::default(),
             stalled: BTreeSet::new(),
             queue: BTreeMap::new(),
@@ -281,8 +288,12 @@ impl Net {
         if !(self.passes)(from, to, &message) {
             return;
         }
-        let latency = Duration::from_micros(4_000 + self.random(8_000));
-        self.schedule(latency, Event::Deliver { from, to, message });
+        let message = (self.alter)(from, to, &message).map_or(message, Arc::new);
+        let copies = if from.committee == to.committee { 1 } else { self.copies };
+        for _ in 0..copies {
+            let latency = Duration::from_micros(4_000 + self.random(8_000));
+            self.schedule(latency, Event::Deliver { from, to, message: message.clone() });
+        }
     }
 
     fn next_wake(&self) -> Option<(Timestamp, NodeId)> {
@@ -326,7 +337,7 @@ impl Net {
             Event::Persisted { node, life, id } if self.node(node).life == life => {
                 let target = self.node_mut(node);
                 let durable: Vec<_> = target.pending.extract_if(.., |(pending, _)| *pending <= id).collect();
-                target.disk.records.extend(durable.into_iter().map(|(_, record)| record));
+                target.durable(durable.into_iter().map(|(_, record)| record).collect());
                 self.input(node, Input::Persisted(id));
             }
             Event::Fact { node, life, fact } if self.node(node).life == life => {

@@ -1,12 +1,12 @@
 //! One node: replica, ledger, and a disk that a crash leaves as it was last reported durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use shardpay_ledger::{Config as LedgerConfig, Ledger, MemStore};
 use shardpay_replica::{Answer, ClientToken, Config, Event, Keys, PersistId, Record, RecoveredRecords, Replica};
 use shardpay_types::{
-    AccountState, CertifiedCheckpoint, Epoch, HeaderHash, Height, NodeId, Plan, PlanApproval, PublicKey, TxId,
+    AccountState, BlockRef, CertifiedCheckpoint, Epoch, HeaderHash, Height, NodeId, Plan, PlanApproval, PublicKey, TxId,
 };
 
 use super::keys::FakeKey;
@@ -37,6 +37,8 @@ pub struct Node {
     pub approvals: Vec<PlanApproval>,
     pub checkpoints: Vec<CertifiedCheckpoint>,
     pub epochs: Vec<Epoch>,
+    /// Own blocks that ever became durable; pruning takes them off the disk.
+    pub own_durable: BTreeSet<BlockRef>,
 }
 
 impl Node {
@@ -58,6 +60,7 @@ impl Node {
             approvals: Vec::new(),
             checkpoints: Vec::new(),
             epochs: Vec::new(),
+            own_durable: BTreeSet::new(),
         }
     }
 
@@ -78,6 +81,18 @@ impl Node {
         self.last_certified = view.status.certified;
         self.replica = Some(Replica::new(now, self.config.clone(), keys, view, records));
         self.ledger = Some(ledger);
+    }
+
+    /// These records are durable now.
+    pub fn durable(&mut self, records: Vec<Record>) {
+        for record in &records {
+            if let Record::Block(block) = record
+                && block.reference().author == self.id.member
+            {
+                self.own_durable.insert(block.reference());
+            }
+        }
+        self.disk.records.extend(records);
     }
 
     /// Loses everything that was not reported durable.

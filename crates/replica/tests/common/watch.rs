@@ -40,12 +40,8 @@ impl Watch {
             PeerMessage::Heartbeat(heartbeat) => {
                 let own = heartbeat.highest.iter().find(|block| block.author == node.id.member);
                 if let Some(own) = own.filter(|own| own.round > Round::ZERO) {
-                    let recorded = node
-                        .disk
-                        .records
-                        .iter()
-                        .any(|record| matches!(record, Record::Block(block) if block.reference() == *own));
-                    assert!(recorded, "{:?} named an own block that is not on its disk", node.id);
+                    let recorded = node.own_durable.contains(own);
+                    assert!(recorded, "{:?} named an own block that was never on its disk", node.id);
                 }
             }
             _ => {}
@@ -53,11 +49,7 @@ impl Watch {
     }
 
     fn own_block(&mut self, node: &Node, block: &SealedBlock) {
-        let recorded = node
-            .disk
-            .records
-            .iter()
-            .any(|record| matches!(record, Record::Block(stored) if stored.reference() == block.reference()));
+        let recorded = node.own_durable.contains(&block.reference());
         assert!(recorded, "{:?} sent an own block that is not on its disk", node.id);
         let slot = (node.id, block.block().epoch, block.reference().round);
         let first = self.blocks.entry(slot).or_insert(block.reference().digest);
