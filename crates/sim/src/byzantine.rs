@@ -120,6 +120,11 @@ impl TwistKind {
         }
     }
 
+    /// Whether it adds and changes nothing, so that honest members have nothing to do because of it.
+    pub const fn only_leaves_out(self) -> bool {
+        matches!(self, Self::Silent | Self::Subset | Self::Withholder)
+    }
+
     /// A twist of this kind; `None`: the driver does it.
     pub fn build(self, stream: &mut Stream) -> Option<Box<dyn Twist>> {
         Some(match self {

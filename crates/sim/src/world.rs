@@ -62,7 +62,7 @@ enum Phase {
     Faulty,
     /// Nothing breaks any more; work comes to its end.
     Healing,
-    /// All work ended then; only heartbeats may be sent two seconds later.
+    /// All work ended then; only heartbeats may be sent two seconds after the last payload was committed.
     Quiet { since: Instant },
     /// The run is over.
     Over,
@@ -88,6 +88,8 @@ pub struct World {
     coverage: Coverage,
     stream: Stream,
     phase: Phase,
+    /// When an honest node last proposed or committed payload.
+    last_work: Instant,
     /// Submissions on their way.
     under_way: usize,
     /// Last submission after healing.

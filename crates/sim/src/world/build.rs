@@ -65,6 +65,7 @@ impl World {
             coverage: Coverage::default(),
             stream: Stream::new(seed, "world", 0),
             phase: Phase::Faulty,
+            last_work: Instant(0),
             under_way: 0,
             last_submission: Instant(0),
             figures: Figures::default(),

@@ -10,6 +10,8 @@ use crate::report::Outcome;
 
 /// After the last work nodes may go on talking for that long.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
+/// All proposals have ended after that long.
+const QUIET_MAX: Duration = Duration::from_secs(40);
 /// Then only heartbeats are seen for that long.
 const SILENCE: Duration = Duration::from_millis(1_500);
 
@@ -37,8 +39,10 @@ impl World {
                 Some(why) => self.why_not_done = why,
             },
             Phase::Quiet { since } => {
-                if now.since(since) > SETTLE + SILENCE {
+                if now.since(since.max(self.last_work)) > SETTLE + SILENCE {
                     self.phase = Phase::Over;
+                } else if now.since(since) > QUIET_MAX {
+                    return Err(Violation::new("silence when idle", "payload goes on being proposed"));
                 }
                 // What a byzantine member held may still come out, and make another payment's turn come.
                 if self.pending_work().is_some() {

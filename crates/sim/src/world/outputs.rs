@@ -40,6 +40,10 @@ impl World {
             }
             Output::Answer { client, txid, answer } => {
                 let life = self.bodies[at].life();
+                let now = self.line.now();
+                if self.trace.is_written() {
+                    self.trace.line(now, format_args!("{at:>3} answers {txid:?} {answer:?}"));
+                }
                 if let Some((sent, node)) = self.tokens.get(client.0 as usize)
                     && *sent == txid
                     && *node == at
@@ -89,6 +93,16 @@ impl World {
         let now = self.line.now();
         let is_vote = matches!(record, Record::HeaderVote { .. });
         self.trace.event(now, at as u32, "persist", id.0);
+        if let Record::Block(block) = &record
+            && block.reference().author == self.bodies[at].id.member
+        {
+            if self.bodies[at].honest && !block.block().payload.is_empty() {
+                self.last_work = now;
+            }
+            let (reference, payload) = (block.reference(), &block.block().payload);
+            let counts = (payload.transactions.len(), payload.packs.len(), payload.closings.len());
+            self.trace.line(now, format_args!("{at:>3} made {reference:?} with {counts:?}"));
+        }
         let body = &mut self.bodies[at];
         match body.armed {
             Some(CrashPoint::BeforePersist) => return self.crash(at, "crash: before a persist"),
@@ -150,6 +164,11 @@ impl World {
             self.check_silence(at, to, &message)?;
             return self.transmit(at, to, &message);
         }
+        // In the quiet phase twists only leave out: a lie is work for those who hear it.
+        let kind = self.scenario.byzantine.get(&self.bodies[at].node);
+        if matches!(self.phase, Phase::Quiet { .. }) && !kind.is_some_and(|kind| kind.only_leaves_out()) {
+            return self.transmit(at, to, &message);
+        }
         let mut out = Vec::new();
         let body = &mut self.bodies[at];
         let bent = body.twisted(now, &self.shared, |twist, context| twist.send(context, to, message.clone(), &mut out));
@@ -167,13 +186,25 @@ impl World {
     fn check_silence(&self, at: usize, to: NodeId, message: &PeerMessage) -> Result<(), Violation> {
         let Phase::Quiet { since } = self.phase else { return Ok(()) };
         let now = self.line.now();
-        let quiet = now.since(since) > super::check::SETTLE;
+        let quiet = now.since(since.max(self.last_work)) > super::check::SETTLE;
         let among_honest = self.scenario.topology.node(to).is_some_and(|node| self.bodies[node].honest);
-        if quiet && among_honest && !matches!(message, PeerMessage::Heartbeat(_)) {
+        // A block that names parents which its byzantine author keeps back is asked for again and again.
+        let hopeless = !self.committee_is_honest(at)
+            && match message {
+                PeerMessage::BlockRequest(_) => true,
+                PeerMessage::Blocks(blocks) => blocks.requested,
+                _ => false,
+            };
+        if quiet && among_honest && !hopeless && !matches!(message, PeerMessage::Heartbeat(_)) {
             let what = format!("node {at} sends {} to {to:?} at {:.3}", name_of(message), now.seconds());
             return Err(Violation::new("silence when idle", what));
         }
         Ok(())
+    }
+
+    fn committee_is_honest(&self, at: usize) -> bool {
+        let committee = self.scenario.topology.committee_of(self.bodies[at].node);
+        self.scenario.topology.members(committee).all(|node| self.bodies[node].honest)
     }
 
     pub(super) fn twist(&mut self, at: usize) -> Result<(), Violation> {
@@ -210,6 +241,9 @@ impl World {
                 self.trace.line(now, format_args!("{at:>3} commits {:?} blocks {}", commit.anchor, commit.blocks.len()));
             }
             if self.bodies[at].honest {
+                if commit.blocks.iter().any(|block| !block.block().payload.is_empty()) {
+                    self.last_work = now;
+                }
                 let committee = self.bodies[at].id.committee.index();
                 let epoch = commit.blocks.last().map_or(0, |block| block.block().epoch.get());
                 self.commits.committed(at, CommitKey { committee, epoch }, commit)?;
@@ -263,9 +297,11 @@ impl World {
     }
 
     fn note_executed(&mut self, at: usize, executed: &Executed) -> Result<(), Violation> {
-        for (_, verdict) in &executed.verdicts {
-            if let Verdict::Dropped(_) = verdict {
+        let now = self.line.now();
+        for (txid, verdict) in &executed.verdicts {
+            if let Verdict::Dropped(reject) = verdict {
                 self.coverage.hit("ledger: dropped without a leaf");
+                self.trace.line(now, format_args!("{at:>3} drops {txid:?}: {reject}"));
             }
         }
         for refused in &executed.refused {
