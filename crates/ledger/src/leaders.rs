@@ -55,7 +55,9 @@ impl Leaders {
         while self.window.front().is_some_and(|leader| leader.round <= oldest) {
             self.window.pop_front();
         }
-        while self.recent.front().is_some_and(|recent| recent.anchor <= oldest.plus(self.gc_depth)) {
+        // A list is whole while the window reaches back a gc depth below its anchor.
+        let cut = |recent: &Recent| oldest > Round::ZERO && recent.anchor < oldest.plus(self.gc_depth);
+        while self.recent.front().is_some_and(cut) {
             self.recent.pop_front();
         }
     }

@@ -124,7 +124,7 @@ impl<S: Store> Ledger<S> {
         }
         let accounts = restore_accounts(&store, config.hash_seed, tip.totals.balances)?;
         let head = &tip.head;
-        Ok(Self {
+        let mut ledger = Self {
             constants: genesis.constants,
             running,
             head: Head {
@@ -143,7 +143,12 @@ impl<S: Store> Ledger<S> {
             certified,
             judge,
             store,
-        })
+        };
+        // The tip is older than the certificate that opened the next epoch.
+        if ledger.running.closed.as_ref().is_some_and(|(_, at)| !ledger.pending.contains_key(at)) {
+            ledger.open_epoch();
+        }
+        Ok(ledger)
     }
 }
 

@@ -117,13 +117,13 @@ fn expiry_follows_ledger_time() {
     let (mut world, a) = funded();
     let b = world.account(0, 1);
     let now = world.nodes[0].time + 1_000;
-    let executed = world.run(0, vec![world.pay_until(a, b, 10, 0, now), world.pay_until(a, b, 10, 1, now - 1)]);
+    let executed = world.run(0, vec![world.pay_until(a, b, 10, (0, now)), world.pay_until(a, b, 10, (1, now - 1))]);
     assert_eq!(outcomes(&executed), [Outcome::Applied]);
     assert_eq!(dropped(&executed), [TxReject::Expired]);
     assert_eq!(executed.blocks[0].block.header.ledger_time, Timestamp::from_micros(now));
     // A median that falls back does not take ledger time with it.
     world.nodes[0].time = 0;
-    let executed = world.run(0, vec![world.pay_until(a, b, 10, 1, now), world.pay_until(a, b, 10, 2, now - 1)]);
+    let executed = world.run(0, vec![world.pay_until(a, b, 10, (1, now)), world.pay_until(a, b, 10, (2, now - 1))]);
     assert_eq!(dropped(&executed), [TxReject::Expired]);
     assert_eq!(executed.blocks[0].block.header.ledger_time, Timestamp::from_micros(now));
 }

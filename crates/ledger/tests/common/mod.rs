@@ -177,10 +177,10 @@ impl World {
     }
 
     pub fn pay(&self, sender: Key, recipient: Key, amount: u64, sequence: u64) -> Transaction {
-        self.pay_until(sender, recipient, amount, sequence, 0)
+        self.pay_until(sender, recipient, amount, (sequence, 0))
     }
 
-    pub fn pay_until(&self, sender: Key, recipient: Key, amount: u64, sequence: u64, until: u64) -> Transaction {
+    pub fn pay_until(&self, sender: Key, recipient: Key, amount: u64, (sequence, until): (u64, u64)) -> Transaction {
         let body = Payment {
             sender: sender.0,
             recipient: recipient.0,
