@@ -120,6 +120,14 @@ impl World {
 
     /// Sums a run up.
     pub(super) fn finish(mut self, violation: Option<Violation>) -> Outcome {
+        let now = self.line.now();
+        if self.trace.is_written() {
+            for (at, body) in self.bodies.iter().enumerate() {
+                let Some(machine) = &body.machine else { continue };
+                let (status, ledger) = (machine.replica.status(), machine.ledger.status());
+                self.trace.line(now, format_args!("{at:>3} ends with {status:?} {ledger:?}"));
+            }
+        }
         for at in 0..self.bodies.len() {
             self.note_consensus(at);
             let body = &self.bodies[at];

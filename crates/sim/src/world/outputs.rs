@@ -188,13 +188,9 @@ impl World {
         let now = self.line.now();
         let quiet = now.since(since.max(self.last_work)) > super::check::SETTLE;
         let among_honest = self.scenario.topology.node(to).is_some_and(|node| self.bodies[node].honest);
-        // A block that names parents which its byzantine author keeps back is asked for again and again.
-        let hopeless = !self.committee_is_honest(at)
-            && match message {
-                PeerMessage::BlockRequest(_) => true,
-                PeerMessage::Blocks(blocks) => blocks.requested,
-                _ => false,
-            };
+        // A proven equivocator's payload is reached by nobody's blocks, so it goes on making rounds for it, and
+        // others follow; and a block that names parents which its author keeps back is asked for for ever.
+        let hopeless = matches!(message, PeerMessage::Blocks(_) | PeerMessage::BlockRequest(_)) && self.has_liar(at);
         if quiet && among_honest && !hopeless && !matches!(message, PeerMessage::Heartbeat(_)) {
             let what = format!("node {at} sends {} to {to:?} at {:.3}", name_of(message), now.seconds());
             return Err(Violation::new("silence when idle", what));
@@ -202,9 +198,12 @@ impl World {
         Ok(())
     }
 
-    fn committee_is_honest(&self, at: usize) -> bool {
+    /// Whether a member of the node's committee does more than to leave messages out.
+    fn has_liar(&self, at: usize) -> bool {
         let committee = self.scenario.topology.committee_of(self.bodies[at].node);
-        self.scenario.topology.members(committee).all(|node| self.bodies[node].honest)
+        let kinds = &self.scenario.byzantine;
+        let lies = |node: usize| kinds.get(&node).map_or(!self.bodies[node].honest, |kind| !kind.only_leaves_out());
+        self.scenario.topology.members(committee).any(lies)
     }
 
     pub(super) fn twist(&mut self, at: usize) -> Result<(), Violation> {
