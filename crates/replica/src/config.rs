@@ -68,6 +68,8 @@ pub struct Config {
     pub stall: Duration,
     /// Ledger blocks executed and not certified at which execution pauses.
     pub uncertified_max: usize,
+    /// Messages that a destination has not consumed above which payments to it are answered `Busy`.
+    pub backlog_max: u64,
     /// Bounds of the mempool.
     pub mempool: MempoolLimits,
     /// Fingerprints of verified transactions remembered.
@@ -100,6 +102,7 @@ impl Config {
             catch_up_retry: ms(500),
             stall: ms(3_000),
             uncertified_max: 256,
+            backlog_max: 1_000_000,
             mempool: MempoolLimits {
                 count_max: 100_000,
                 bytes_max: 32 << 20,

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use shardpay_consensus::Input as DagInput;
-use shardpay_crypto::{SealedBlock, Verified};
-use shardpay_types::{BlockRequest, CommitteeId, Epoch, Heartbeat, Leaders, LedgerResponse, NodeId};
+use shardpay_crypto::{IdentifiedTransaction, SealedBlock, Verified, shard_of};
+use shardpay_types::{AccountState, BlockRequest, CommitteeId, Epoch, Heartbeat, Leaders, LedgerResponse, NodeId};
 
-use crate::api::{Answer, Input, LedgerFact, LedgerOrder, Output, Refusal, Service};
+use crate::api::{Answer, ClientToken, Input, LedgerFact, LedgerOrder, Output, Refusal, Service};
 use crate::certificates::serve_certificates;
 use crate::counters::Refused;
 use crate::flow::facts;
@@ -24,16 +24,7 @@ impl Replica {
             Input::Message { from, message } => self.message(from, message),
             Input::PeerConnected(node) => self.connected(node),
             Input::Submitted { client, transaction, sender } => {
-                let answer = if self.mode.halted || self.mode.stays_out || self.members.own.is_none() {
-                    Answer::Rejected(Refusal::NotProposing)
-                } else {
-                    self.mempool.submit(client, &transaction, sender)
-                };
-                match answer {
-                    Answer::Rejected(_) => self.core.refused.count(Refused::Submission),
-                    Answer::Busy { .. } => self.core.refused.count(Refused::Busy),
-                    Answer::Accepted | Answer::Executed { .. } => {}
-                }
+                let answer = self.submitted(client, &transaction, sender);
                 self.core.out.push(Output::Answer { client, txid: transaction.txid, answer });
             }
             Input::Persisted(id) => {
@@ -52,6 +43,34 @@ impl Replica {
             }
             Input::Tick => {}
         }
+    }
+
+    fn submitted(
+        &mut self,
+        client: ClientToken,
+        transaction: &Verified<IdentifiedTransaction>,
+        sender: AccountState,
+    ) -> Answer {
+        let answer = if self.mode.halted || self.mode.stays_out || self.members.own.is_none() {
+            Answer::Rejected(Refusal::NotProposing)
+        } else if self.is_backlogged(transaction) {
+            self.mempool.busy()
+        } else {
+            self.mempool.submit(client, transaction, sender)
+        };
+        match answer {
+            Answer::Rejected(_) => self.core.refused.count(Refused::Submission),
+            Answer::Busy { .. } => self.core.refused.count(Refused::Busy),
+            Answer::Accepted | Answer::Executed { .. } => {}
+        }
+        answer
+    }
+
+    /// Whether the payee's committee is too far behind with what we sent it.
+    fn is_backlogged(&self, transaction: &IdentifiedTransaction) -> bool {
+        let payee = transaction.transaction.recipient();
+        let destination = payee.map(|payee| self.members.plan.owner(shard_of(&payee)));
+        destination.is_some_and(|destination| self.source.backlog(destination) > self.core.config.backlog_max)
     }
 
     fn ledger(&mut self, fact: LedgerFact) {

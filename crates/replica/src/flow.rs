@@ -249,6 +249,7 @@ impl Replica {
             self.stop_proposing();
         }
         self.refresh_verification();
+        self.core.out.push(Output::Prune { epoch: self.members.epoch(), below: Round::ZERO });
         self.core.out.push(Output::EpochStarted(self.members.epoch()));
         self.ask_for_heartbeats();
     }

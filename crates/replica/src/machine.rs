@@ -15,7 +15,7 @@ use shardpay_crypto::{SealedBlock, SignatureScheme, Signer, VerifiedCache};
 use shardpay_ledger::LedgerView;
 use shardpay_types::{Epoch, Height, LedgerHeader, MemberIndex, Plan, Round, Timestamp};
 
-use crate::api::{Input, Output, RecoveredRecords, Refusal, Status};
+use crate::api::{Input, LedgerOrder, Output, RecoveredRecords, Refusal, Status};
 use crate::budget::Budgets;
 use crate::certificates::Certificates;
 use crate::config::Config;
@@ -130,6 +130,7 @@ impl Replica {
         for (destination, count) in &ledger.acknowledged {
             self.source.recall(*destination, *count);
         }
+        self.recall_last_epoch(ledger.closed.is_some());
         self.destination.recall(&ledger.cursors);
         self.destination.executed(ledger.status.height, &ledger.cursors);
         for made in &ledger.uncertified {
@@ -141,6 +142,24 @@ impl Replica {
             Some(plan) => self.close_epoch(plan),
             None => self.start_recovered(&ledger.status),
         }
+    }
+
+    /// The epoch before the running one may still lack its last certificate or its checkpoint. Its plan
+    /// is not stored; its members are taken to be the running plan's.
+    fn recall_last_epoch(&mut self, closed: bool) {
+        let running = self.members.epoch();
+        if closed || running == Epoch::ZERO {
+            return;
+        }
+        let plan = Plan { epoch: running.previous(), ..Plan::clone(&self.members.plan) };
+        let last = Membership { plan: Arc::new(plan), ..self.members.clone() };
+        if self.execution.head().is_some_and(LedgerHeader::is_closing) {
+            // nothing was executed since: the state is the one at the epoch's end
+            self.core.out.push(Output::Ledger(LedgerOrder::Checkpoint));
+            self.epochs.closed(last.clone());
+        }
+        self.last_members = Some(last);
+        self.refresh_verification();
     }
 
     /// Starts the running epoch's consensus from what is stored.
@@ -171,16 +190,17 @@ impl Replica {
     /// When to call with [`Input::Tick`] at the latest. Never `None` while there are other members:
     /// heartbeats go on.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        let timers = [
-            self.instances.next_timer(),
+        let serving =
+            [self.instances.next_timer(), (self.members.members().size() > 1).then(|| self.heartbeats.next_timer())];
+        let working = [
             self.certificates.next_timer(),
             self.rejoin.next_timer(),
             self.source.next_timer(),
             self.destination.next_timer(&self.core),
             self.epochs.next_timer(),
-            (self.members.members().size() > 1).then(|| self.heartbeats.next_timer()),
         ];
-        timers.into_iter().fold(None, earlier)
+        let working = working.into_iter().filter(|_| !self.mode.halted);
+        serving.into_iter().chain(working).fold(None, earlier)
     }
 
     /// Gauges and counters.
@@ -220,6 +240,12 @@ impl Replica {
     pub(crate) fn run_timers(&mut self) {
         let now = self.core.now;
         self.instances.tick(now);
+        if now >= self.heartbeats.next_timer() {
+            self.beat();
+        }
+        if self.mode.halted {
+            return;
+        }
         let heartbeats = &self.heartbeats;
         self.certificates.tick(&mut self.core, &self.members, |member: MemberIndex, height: Height| {
             heartbeats.lacks(member, height)
@@ -227,9 +253,6 @@ impl Replica {
         self.source.tick(&mut self.core, &self.members);
         self.destination.tick(&mut self.core);
         self.epochs.tick(&mut self.core);
-        if now >= self.heartbeats.next_timer() {
-            self.beat();
-        }
     }
 
     /// The periodic heartbeat, and what hearing from others calls for.

@@ -150,6 +150,8 @@ fn everybody_crashes_at_the_boundary() {
         for id in net.ids() {
             let closing = net.node(id).ledger().closings(Epoch::ZERO).expect("memory does not fail");
             assert_eq!(closing.len(), 1, "{id:?}: the closing header is certified (seed {seed})");
+            let early = net.node(id).replica().status().executed > closing[0].certified.header.height;
+            assert!(early && !net.node(id).checkpoints.is_empty(), "{id:?}: so is the checkpoint (seed {seed})");
         }
     }
 }

@@ -41,7 +41,8 @@ impl Mempool {
         }
     }
 
-    fn busy(&self) -> Answer {
+    /// "Try again later".
+    pub(crate) fn busy(&self) -> Answer {
         Answer::Busy { retry_after_ms: u32::try_from(self.limits.retry_after.as_millis()).unwrap_or(u32::MAX) }
     }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use shardpay_types::{
-    ClosingRecord, ClosingsRequest, Codec, CommitteeId, Epoch, Height, InboxLeaf, MemberIndex, NodeId, Pack,
+    ClosingRecord, ClosingsRequest, Codec, CommitteeId, Epoch, Height, InboxLeaf, MemberIndex, MemberSet, NodeId, Pack,
     PackRequest, PeerMessage, Round, Timestamp,
 };
 
@@ -21,6 +21,8 @@ use crate::api::{Event, LedgerOrder, Output, Service};
 use crate::core::{Backoff, Core, Membership, earlier};
 use crate::counters::Refused;
 
+/// Times a notifier is asked for a pack before it must notify again.
+const ASKS_MAX: u32 = 3;
 /// Closing records held per source.
 const CLOSINGS_MAX: usize = 4;
 
@@ -33,17 +35,24 @@ struct Held {
     proposed: Option<Round>,
 }
 
+/// A member of the source that says messages wait.
+#[derive(Debug, Clone, Copy)]
+struct Notifier {
+    count: u64,
+    /// Times it was asked since it notified last.
+    asks: u32,
+}
+
 #[derive(Debug, Default)]
 struct Route {
     /// Messages consumed, as of the last execution.
     cursor: u64,
     /// What members of the source said is there.
-    notifiers: BTreeMap<MemberIndex, u64>,
-    /// Whom we asked for a pack.
-    asked: Option<MemberIndex>,
+    notifiers: BTreeMap<MemberIndex, Notifier>,
+    /// Whom we asked for the pack at the cursor: a late answer counts as well.
+    asked: MemberSet,
     /// When to ask (again).
     ask_at: Option<Timestamp>,
-    attempts: usize,
     backoff: Option<Backoff>,
     held: Option<Held>,
     /// A pack at the cursor was seen in a block of another member.
@@ -57,7 +66,7 @@ struct Route {
 
 impl Route {
     fn available(&self) -> u64 {
-        self.notifiers.values().copied().max().unwrap_or(0)
+        self.notifiers.values().map(|notifier| notifier.count).max().unwrap_or(0)
     }
 
     fn waits_for_more(&self) -> bool {
@@ -115,23 +124,24 @@ impl Destination {
             }
             return;
         }
-        let before = route.notifiers.insert(from.member, count);
-        if before.is_none_or(|before| before < count) || route.asked.is_none() {
+        route.notifiers.insert(from.member, Notifier { count, asks: 0 });
+        if route.ask_at.is_none() {
             schedule(route, core, members);
         }
     }
 
     /// A pack whose certificate was checked.
     pub(crate) fn pack(&mut self, core: &mut Core, members: &Membership, from: NodeId, pack: Arc<Pack>) {
-        let Some(route) = self.routes.get_mut(&pack.source).filter(|route| route.asked == Some(from.member)) else {
+        let Some(route) = self.routes.get_mut(&pack.source).filter(|route| route.asked.contains(from.member)) else {
             return core.refused.count(Refused::Unasked);
         };
-        route.asked = None;
-        if pack.first != route.cursor || route.held.is_some() {
+        route.asked.remove(from.member);
+        if route.held.is_some() {
+            return core.refused.count(Refused::PackNotAtCursor);
+        }
+        if pack.first != route.cursor {
             core.refused.count(Refused::PackNotAtCursor);
-            route.ask_at = None;
-            schedule(route, core, members);
-            return;
+            return distrust(route, core, members, from);
         }
         let bytes = pack.to_bytes().len();
         route.held = Some(Held { pack, bytes, from, proposed: None });
@@ -141,8 +151,8 @@ impl Destination {
     /// A source's record that we could not check, or that is of a retired epoch: learn its closings.
     pub(crate) fn unknown_keyset(&mut self, core: &mut Core, from: NodeId, known: Epoch, seen: Epoch) {
         let route = self.routes.entry(from.committee).or_default();
-        if route.asked == Some(from.member) {
-            route.asked = None;
+        if route.asked.contains(from.member) {
+            route.asked.remove(from.member);
             route.ask_at = Some(core.now.after(core.config.relay_retry));
         }
         if seen > known && route.closings.is_empty() {
@@ -173,9 +183,6 @@ impl Destination {
             let route = self.routes.get_mut(&pack.source);
             if let Some(route) = route.filter(|route| route.cursor == pack.first) {
                 route.seen_at = Some(now);
-                if route.held.is_none() && route.asked.is_none() {
-                    route.ask_at = route.ask_at.map(|at| at.max(now));
-                }
             }
         }
         for record in &payload.closings {
@@ -266,7 +273,7 @@ impl Destination {
             route.cursor = route.cursor.max(cursor.count);
             route.held = route.held.take().filter(|held| held.pack.first >= route.cursor);
             route.seen_at = None;
-            route.asked = None;
+            route.asked = MemberSet::EMPTY;
             route.backoff = None;
             route.ask_at = None;
             if route.held.is_none() && route.waits_for_more() {
@@ -280,7 +287,7 @@ impl Destination {
         if let Some(route) = self.routes.get_mut(&committee) {
             route.closings = route.closings.split_off(&epoch);
             route.closings_seen_at = None;
-            if route.asked.is_none() && route.held.is_none() && route.waits_for_more() {
+            if route.held.is_none() && route.waits_for_more() {
                 route.ask_at = Some(core.now);
             }
         }
@@ -302,7 +309,7 @@ impl Destination {
                 let to = NodeId { committee: cursor.source, member: *member };
                 core.out.push(Output::Ledger(LedgerOrder::Serve { to, what: Service::Cursor }));
             }
-            route.notifiers.retain(|_, count| *count > cursor.count);
+            route.notifiers.retain(|_, notifier| notifier.count > cursor.count);
         }
     }
 
@@ -316,16 +323,13 @@ impl Destination {
             if route.held.is_some() || !route.waits_for_more() {
                 continue;
             }
-            // the one who was asked and did not answer comes last
-            let with_more: Vec<MemberIndex> = {
-                let more = route.notifiers.iter().filter(|(_, count)| **count > route.cursor);
-                more.map(|(member, _)| *member).collect()
-            };
-            if route.asked.is_some() {
-                route.attempts += 1;
-            }
-            let Some(member) = with_more.get(route.attempts % with_more.len().max(1)).copied() else { continue };
-            route.asked = Some(member);
+            // who was asked least comes first; who never answers is given up until it notifies again
+            let cursor = route.cursor;
+            let open = route.notifiers.iter_mut().filter(|(_, n)| n.count > cursor && n.asks < ASKS_MAX);
+            let Some((member, notifier)) = open.min_by_key(|(_, notifier)| notifier.asks) else { continue };
+            notifier.asks += 1;
+            let member = *member;
+            route.asked.insert(member);
             let to = NodeId { committee: *source, member };
             core.send(to, PeerMessage::PackRequest(PackRequest { first: route.cursor }));
             let wait = route.backoff.get_or_insert(Backoff::START).next(core.config.relay_retry);
@@ -336,7 +340,7 @@ impl Destination {
 
 /// Plans to ask for the pack at the cursor when our turn comes.
 fn schedule(route: &mut Route, core: &Core, members: &Membership) {
-    if route.held.is_some() || route.asked.is_some() || !route.waits_for_more() {
+    if route.held.is_some() || !route.waits_for_more() {
         return;
     }
     let Some(own) = members.own else { return };
@@ -350,11 +354,6 @@ fn schedule(route: &mut Route, core: &Core, members: &Membership) {
 fn distrust(route: &mut Route, core: &Core, members: &Membership, from: NodeId) {
     route.held = route.held.take().filter(|held| held.from != from);
     route.notifiers.remove(&from.member);
-    if route.asked == Some(from.member) {
-        route.asked = None;
-        route.ask_at = None;
-    }
-    if route.waits_for_more() {
-        schedule(route, core, members);
-    }
+    route.asked.remove(from.member);
+    schedule(route, core, members);
 }

@@ -36,6 +36,8 @@ struct Route {
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     routes: BTreeMap<CommitteeId, Route>,
+    /// Messages ever appended, as executed.
+    counts: BTreeMap<CommitteeId, u64>,
     /// Counts that wait for their height to be certified.
     executed: BTreeMap<Height, Vec<(CommitteeId, u64)>>,
     epoch: Epoch,
@@ -44,6 +46,7 @@ pub(crate) struct Source {
 impl Source {
     /// Messages were appended by blocks up to `height`.
     pub(crate) fn executed(&mut self, height: Height, outboxes: &[(CommitteeId, u64)]) {
+        self.counts.extend(outboxes.iter().copied());
         if !outboxes.is_empty() {
             self.executed.entry(height).or_default().extend_from_slice(outboxes);
         }
@@ -70,6 +73,12 @@ impl Source {
                 route.next = earlier(route.next, Some(soonest));
             }
         }
+    }
+
+    /// Messages for `destination`, executed here, that it is not known to have consumed.
+    pub(crate) fn backlog(&self, destination: CommitteeId) -> u64 {
+        let acknowledged = self.routes.get(&destination).map_or(0, |route| route.acknowledged);
+        self.counts.get(&destination).map_or(0, |count| count.saturating_sub(acknowledged))
     }
 
     /// Whether a cursor at `count` would be news.
@@ -107,14 +116,12 @@ impl Source {
         self.routes.values().filter_map(|route| route.next).min()
     }
 
-    /// Routes with unacknowledged certified messages.
-    #[cfg(test)]
-    pub(crate) fn busy(&self) -> usize {
-        self.routes.values().filter(|route| route.next.is_some()).count()
-    }
-
     pub(crate) fn tick(&mut self, core: &mut Core, members: &Membership) {
-        let Some(own) = members.own else { return };
+        let Some(own) = members.own else {
+            // the plan goes on without us: others relay
+            self.routes.values_mut().for_each(|route| route.next = None);
+            return;
+        };
         for (destination, route) in &mut self.routes {
             if route.next.is_none_or(|at| at > core.now) {
                 continue;

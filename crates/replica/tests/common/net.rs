@@ -258,7 +258,8 @@ impl Net {
             }
             Output::Prune { epoch, below } => {
                 let keep = |record: &Record| match record {
-                    Record::Block(block) => block.block().epoch != epoch || block.reference().round >= below,
+                    Record::Block(block) if block.block().epoch == epoch => block.reference().round >= below,
+                    Record::Block(block) => block.block().epoch.next() >= epoch,
                     _ => true,
                 };
                 self.node_mut(id).disk.records.retain(keep);
