@@ -52,9 +52,8 @@ impl<'a> Naive<'a> {
     }
 
     fn is_certificate(&self, block: &BlockRef, leader: &BlockRef) -> bool {
-        let votes = |voter: &&BlockRef| {
-            voter.round.get() == leader.round.get() + 1 && self.parents(voter).contains(leader)
-        };
+        let votes =
+            |voter: &&BlockRef| voter.round.get() == leader.round.get() + 1 && self.parents(voter).contains(leader);
         self.authors(self.parents(block).iter().filter(votes)) >= self.quorum
     }
 
@@ -65,9 +64,9 @@ impl<'a> Naive<'a> {
                 return Verdict::Commit(*leader);
             }
         }
-        let blames = self.in_round(round + 1).filter(|block| {
-            !self.parents(block).iter().any(|parent| self.in_slot(parent, round))
-        });
+        let blames = self
+            .in_round(round + 1)
+            .filter(|block| !self.parents(block).iter().any(|parent| self.in_slot(parent, round)));
         if self.authors(blames) >= self.quorum { Verdict::Skip } else { Verdict::Undecided }
     }
 

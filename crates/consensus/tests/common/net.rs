@@ -278,7 +278,8 @@ impl Net {
             Message::Blocks { blocks, requested } => {
                 let verifier = Verifier::sound(&self.context, &TestScheme, None);
                 for block in blocks {
-                    let block = validate(&self.context, &verifier, block.raw().clone()).expect("members send valid blocks");
+                    let block =
+                        validate(&self.context, &verifier, block.raw().clone()).expect("members send valid blocks");
                     self.input(to, Input::BlockReceived { from, block, requested });
                 }
             }

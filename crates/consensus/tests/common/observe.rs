@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use shardpay_consensus::{Config, Consensus, Dag, Input, Output, Start, Status};
 use shardpay_crypto::{Commit, SealedBlock, Verified};
-use shardpay_types::{BlockRef, Timestamp};
+use shardpay_types::{BlockRef, Payload, Timestamp};
 
 use super::keys::TestKey;
 use super::{Builder, member};
@@ -22,6 +22,8 @@ pub struct Observer {
     /// Rounds it would have proposed, with the permission for payload.
     pub proposals: Vec<(u64, bool)>,
     pub hold: bool,
+    /// Answers proposals with empty payloads; the blocks stand in `persisted`.
+    pub answer: bool,
 }
 
 impl Observer {
@@ -42,6 +44,7 @@ impl Observer {
             others: Vec::new(),
             proposals: Vec::new(),
             hold: false,
+            answer: false,
         };
         observer.drain();
         observer
@@ -61,7 +64,12 @@ impl Observer {
                     executed += usize::from(!self.hold);
                 }
                 Output::Persist(block) => self.persisted.push(block),
-                Output::Propose { round, payload_allowed, .. } => self.proposals.push((round.get(), payload_allowed)),
+                Output::Propose { round, payload_allowed, .. } => {
+                    self.proposals.push((round.get(), payload_allowed));
+                    if self.answer {
+                        self.dag.handle(self.now, Input::Proposal { round, payload: Payload::default() });
+                    }
+                }
                 other => self.others.push(other),
             }
         }
@@ -79,13 +87,27 @@ impl Observer {
     /// A block in answer to a request.
     pub fn receive(&mut self, block: &Arc<SealedBlock>, requested: bool) {
         let author = block.reference().author;
-        let own = self.dag_own();
+        let own = self.dag.own();
         let from = if author == own { member(usize::from(own.index() == 0)) } else { author };
         self.input(Input::BlockReceived { from, block: Verified::trust(block.clone()), requested });
     }
 
-    fn dag_own(&self) -> shardpay_types::MemberIndex {
-        self.dag.own()
+    /// The builder's blocks in order, and whatever is asked for.
+    pub fn feed(&mut self, builder: &Builder) {
+        self.feed_in(builder, &(0..builder.blocks.len()).collect::<Vec<_>>());
+    }
+
+    /// The builder's blocks in another order, and whatever is asked for.
+    pub fn feed_in(&mut self, builder: &Builder, order: &[usize]) {
+        for index in order {
+            self.push(&builder.blocks[*index]);
+            self.pass(30);
+            let wanted = self.requested();
+            self.others.retain(|output| !matches!(output, Output::Request { .. }));
+            for block in wanted.iter().filter_map(|reference| builder.get(reference)) {
+                self.receive(block, true);
+            }
+        }
     }
 
     /// Every block of the builder, in order.
@@ -107,6 +129,12 @@ impl Observer {
     /// Committed leaders.
     pub fn anchors(&self) -> Vec<BlockRef> {
         self.commits.iter().map(|commit| commit.anchor).collect()
+    }
+
+    /// Own blocks made, in order.
+    pub fn own_blocks(&self) -> Vec<&Arc<SealedBlock>> {
+        let own = self.dag.own();
+        self.persisted.iter().filter(|block| block.reference().author == own).collect()
     }
 
     /// References asked for so far.
