@@ -129,9 +129,11 @@ impl Certificates {
         self.resend_at
     }
 
-    /// Signs nothing any more.
+    /// Signs nothing any more, and keeps back what has not left yet.
     pub(crate) fn mute(&mut self) {
         self.muted = true;
+        self.pending.clear();
+        self.resend_at = None;
     }
 
     /// Headers certified since the last call, ascending.
@@ -315,13 +317,13 @@ impl Certificates {
     }
 
     fn halt_on_fork(&mut self, core: &mut Core, first: CertifiedHeader, second: CertifiedHeader) -> Step {
-        self.muted = true;
+        self.mute();
         core.out.push(Output::Event(Event::HaltedByHeaders(Box::new(ForkProof { first, second }))));
         Step::Halt
     }
 
     fn halt_on_own(&mut self, core: &mut Core, height: Height, remembered: HeaderHash) {
-        self.muted = true;
+        self.mute();
         core.out.push(Output::Event(Event::SignedAnother { height, remembered }));
     }
 
