@@ -190,7 +190,13 @@ impl<S: Store> Ledger<S> {
 
     /// The own closing record, when `certified` closes an epoch.
     pub(crate) fn closing_record(&self, certified: &CertifiedHeader) -> Option<ClosingRecord> {
-        let (plan, _) = self.running.closed.as_ref().filter(|(_, at)| *at == certified.header.height)?;
+        let height = certified.header.height;
+        let plan = match &self.running.closed {
+            Some((plan, at)) if *at == height => plan,
+            // the first commit of the epoch opened it before the certificate came
+            _ if certified.header.is_closing() && self.running.opened_by == height => &self.running.plan,
+            _ => return None,
+        };
         Some(ClosingRecord { certified: certified.clone(), plan: Plan::clone(plan) })
     }
 
