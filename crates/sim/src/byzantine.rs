@@ -125,6 +125,14 @@ impl TwistKind {
         matches!(self, Self::Silent | Self::Subset | Self::Withholder)
     }
 
+    /// Whether its blocks can be worth nothing to others, so that it goes on making rounds for what they carry.
+    pub const fn may_equivocate(self) -> bool {
+        matches!(
+            self,
+            Self::Equivocator | Self::RoundJumper | Self::Relayer | Self::TransactionForger | Self::Twins
+        )
+    }
+
     /// A twist of this kind; `None`: the driver does it.
     pub fn build(self, stream: &mut Stream) -> Option<Box<dyn Twist>> {
         Some(match self {

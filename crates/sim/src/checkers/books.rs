@@ -228,6 +228,12 @@ impl Books {
         self.in_flight
     }
 
+    /// Pairs of committees with messages under way, and how many.
+    pub fn flights(&self) -> Vec<((usize, usize), usize)> {
+        let under_way = self.flight.iter().filter(|(_, messages)| !messages.is_empty());
+        under_way.map(|(pair, messages)| (*pair, messages.len())).collect()
+    }
+
     /// Number of leaves of transactions.
     pub fn leaf_count(&self) -> usize {
         self.leaves.len()

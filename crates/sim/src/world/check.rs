@@ -41,11 +41,11 @@ impl World {
             Phase::Quiet { since } => {
                 if now.since(since.max(self.last_work)) > SETTLE + SILENCE {
                     self.phase = Phase::Over;
-                } else if now.since(since) > QUIET_MAX {
-                    return Err(Violation::new("silence when idle", "payload goes on being proposed"));
+                } else if now.since(self.last_submission) > self.scenario.heal_max + QUIET_MAX {
+                    return Err(Violation::new("silence when idle", "work goes on and on"));
                 }
                 // What a byzantine member held may still come out, and make another payment's turn come.
-                if self.pending_work().is_some() {
+                if self.owed().is_some() {
                     self.phase = Phase::Healing;
                 }
             }
@@ -57,6 +57,11 @@ impl World {
 
     /// What is still to be done, if anything.
     fn pending_work(&self) -> Option<String> {
+        self.owed().or_else(|| self.bodies.iter().enumerate().find_map(|(at, body)| self.node_behind(at, body)))
+    }
+
+    /// What is owed to clients, other committees or the signaler.
+    fn owed(&self) -> Option<String> {
         if self.under_way > 0 {
             return Some(format!("{} submissions are under way", self.under_way));
         }
@@ -72,7 +77,7 @@ impl World {
             return Some(format!("node {node} holds {id:?}: {}", self.workload.describe(&id)));
         }
         if self.books.in_flight() > 0 {
-            return Some(format!("{} credits are under way", self.books.in_flight()));
+            return Some(format!("credits are under way: {:?}", self.books.flights()));
         }
         if let Some(change) = self.signaler.change() {
             let epoch = change.plan.epoch.get() as usize;
@@ -81,7 +86,7 @@ impl World {
                 return Some(format!("committee {committee} does not close the epoch before {epoch}"));
             }
         }
-        self.bodies.iter().enumerate().find_map(|(at, body)| self.node_behind(at, body))
+        None
     }
 
     fn node_behind(&self, at: usize, body: &Body) -> Option<String> {

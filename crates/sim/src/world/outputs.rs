@@ -97,7 +97,7 @@ impl World {
             && block.reference().author == self.bodies[at].id.member
         {
             if self.bodies[at].honest && !block.block().payload.is_empty() {
-                self.last_work = now;
+                self.note_work(at);
             }
             let (reference, payload) = (block.reference(), &block.block().payload);
             let counts = (payload.transactions.len(), payload.packs.len(), payload.closings.len());
@@ -187,23 +187,37 @@ impl World {
         let Phase::Quiet { since } = self.phase else { return Ok(()) };
         let now = self.line.now();
         let quiet = now.since(since.max(self.last_work)) > super::check::SETTLE;
-        let among_honest = self.scenario.topology.node(to).is_some_and(|node| self.bodies[node].honest);
-        // A proven equivocator's payload is reached by nobody's blocks, so it goes on making rounds for it, and
-        // others follow; and a block that names parents which its author keeps back is asked for for ever.
-        let hopeless = matches!(message, PeerMessage::Blocks(_) | PeerMessage::BlockRequest(_)) && self.has_liar(at);
-        if quiet && among_honest && !hopeless && !matches!(message, PeerMessage::Heartbeat(_)) {
+        let receiver = self.scenario.topology.node(to);
+        let among_honest = receiver.is_some_and(|node| self.bodies[node].honest && !self.kept_awake(node));
+        // A block that a byzantine member held back is followed whenever it comes.
+        let late = matches!(message, PeerMessage::Blocks(_) | PeerMessage::BlockRequest(_)) && self.has_byzantine(at);
+        if quiet && among_honest && !late && !self.kept_awake(at) && !matches!(message, PeerMessage::Heartbeat(_)) {
             let what = format!("node {at} sends {} to {to:?} at {:.3}", name_of(message), now.seconds());
             return Err(Violation::new("silence when idle", what));
         }
         Ok(())
     }
 
-    /// Whether a member of the node's committee does more than to leave messages out.
-    fn has_liar(&self, at: usize) -> bool {
+    /// Whether a member can keep the node's committee at work for ever: a proven equivocator's payload is
+    /// reached by nobody's blocks, so it goes on making rounds for it, and others follow; and a block that
+    /// names parents which its author keeps back is asked for again and again.
+    fn kept_awake(&self, at: usize) -> bool {
         let committee = self.scenario.topology.committee_of(self.bodies[at].node);
         let kinds = &self.scenario.byzantine;
-        let lies = |node: usize| kinds.get(&node).map_or(!self.bodies[node].honest, |kind| !kind.only_leaves_out());
-        self.scenario.topology.members(committee).any(lies)
+        let wakes = |node: usize| kinds.get(&node).map_or(!self.bodies[node].honest, |kind| kind.may_equivocate());
+        self.scenario.topology.members(committee).any(wakes)
+    }
+
+    fn has_byzantine(&self, at: usize) -> bool {
+        let committee = self.scenario.topology.committee_of(self.bodies[at].node);
+        self.scenario.topology.members(committee).any(|node| !self.bodies[node].honest)
+    }
+
+    /// An honest node proposed, committed or executed something.
+    fn note_work(&mut self, at: usize) {
+        if !self.kept_awake(at) {
+            self.last_work = self.line.now();
+        }
     }
 
     pub(super) fn twist(&mut self, at: usize) -> Result<(), Violation> {
@@ -241,7 +255,7 @@ impl World {
             }
             if self.bodies[at].honest {
                 if commit.blocks.iter().any(|block| !block.block().payload.is_empty()) {
-                    self.last_work = now;
+                    self.note_work(at);
                 }
                 let committee = self.bodies[at].id.committee.index();
                 let epoch = commit.blocks.last().map_or(0, |block| block.block().epoch.get());
@@ -325,6 +339,7 @@ impl World {
                 self.trace.line(now, format_args!("{at:>3} makes block {} of round {anchor}, new: {new}", header.height));
             }
             if new {
+                self.note_work(at);
                 for id in self.books.take_fresh() {
                     self.workload.executed(&id);
                 }
