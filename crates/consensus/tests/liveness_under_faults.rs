@@ -35,13 +35,8 @@ fn run(members: usize, seed: u64) {
     }
     net.options.loss_percent = 0;
     let healed = net.run_until(20_000, |net| (1..=tag).all(|tag| net.all_have(tag)));
-    if !healed {
-        for node in 0..members {
-            let missing: Vec<u64> = (1..=tag).filter(|tag| !net.has(node, *tag)).collect();
-            eprintln!("{node}: missing {missing:?} queue {:?} {:?}", net.nodes[node].queue, net.status(node));
-        }
-    }
-    assert!(healed, "seed {seed}, {members} members: stuck");
+    let state = |node: usize| (node, &net.nodes[node].queue, net.status(node));
+    assert!(healed, "seed {seed}, {members} members: stuck {:?}", (0..members).map(state).collect::<Vec<_>>());
     net.check();
     net.run(4_000);
     net.assert_quiet(3_000);

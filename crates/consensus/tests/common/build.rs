@@ -6,8 +6,9 @@ use std::sync::Arc;
 use shardpay_consensus::{Config, Context, genesis_ref};
 use shardpay_crypto::{SealedBlock, SignedKind, Signer, signed_message};
 use shardpay_types::{
-    Amount, Block, BlockRef, ChainId, Codec, CommitteeId, CommitteePlan, DepositRef, Epoch, List, MemberIndex, Mint,
-    Payload, PublicKey, Round, SHARDS, Signature, SignedMint, Timestamp, Transaction, Version,
+    Amount, Block, BlockRef, CertifiedHeader, ChainId, Codec, CommitteeId, CommitteePlan, DepositRef, Epoch, List,
+    MemberIndex, Mint, PROTOCOL_VERSION, Pack, Payload, PublicKey, Round, SHARDS, Signature, SignedMint, Timestamp,
+    Transaction, Version,
 };
 
 use super::keys::TestKey;
@@ -151,4 +152,13 @@ impl Builder {
             }
         }
     }
+}
+
+/// A pack of `source` with nothing in it.
+pub fn pack(source: CommitteeId) -> Pack {
+    // The shortest encoding is all zero, but for the version of the header inside.
+    let mut bytes = vec![0; Pack::MIN_LEN];
+    bytes[Pack::MIN_LEN - CertifiedHeader::MIN_LEN] = PROTOCOL_VERSION;
+    let empty = Pack::from_bytes(&bytes).expect("the shortest pack");
+    Pack { source, ..empty }
 }

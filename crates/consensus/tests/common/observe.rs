@@ -102,11 +102,22 @@ impl Observer {
         for index in order {
             self.push(&builder.blocks[*index]);
             self.pass(30);
-            let wanted = self.requested();
-            self.others.retain(|output| !matches!(output, Output::Request { .. }));
-            for block in wanted.iter().filter_map(|reference| builder.get(reference)) {
-                self.receive(block, true);
+            self.answer_requests(builder);
+        }
+        for _ in 0..100 {
+            if self.status().missing == 0 {
+                break;
             }
+            self.pass(100);
+            self.answer_requests(builder);
+        }
+    }
+
+    fn answer_requests(&mut self, builder: &Builder) {
+        let wanted = self.requested();
+        self.others.retain(|output| !matches!(output, Output::Request { .. }));
+        for block in wanted.iter().filter_map(|reference| builder.get(reference)) {
+            self.receive(block, true);
         }
     }
 
