@@ -103,6 +103,10 @@ impl World {
         if status.certified < height {
             return Some(format!("node {at} has certificates up to {} of {height}", status.certified));
         }
+        let unacknowledged = machine.ledger.status().outbox_pending;
+        if unacknowledged > 0 {
+            return Some(format!("node {at} knows of no cursor for {unacknowledged} messages"));
+        }
         None
     }
 
