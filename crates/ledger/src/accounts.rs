@@ -131,9 +131,18 @@ impl Accounts {
         slot
     }
 
-    /// Accounts touched in the current block, each once, in the order of their first change.
-    pub fn changed_in_block(&self) -> impl ExactSizeIterator<Item = Slot> {
-        self.log[self.block_start..].iter().map(|undo| undo.slot)
+    /// The accounts touched in the current block, sorted by key.
+    pub(crate) fn changed_sorted(&self) -> Vec<(PublicKey, AccountState)> {
+        // Eight bytes of the key decide almost always; what ties is rare and compared in full.
+        let changed = self.log[self.block_start..].iter();
+        let mut order: Vec<(u64, Slot)> = changed.map(|undo| (self.prefix(undo.slot), undo.slot)).collect();
+        order.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then_with(|| self.key(*x).cmp(&self.key(*y))));
+        order.into_iter().map(|(_, slot)| (self.key(slot), self.state(slot))).collect()
+    }
+
+    fn prefix(&self, slot: Slot) -> u64 {
+        let key = &self.entries[slot.0 as usize].key.0;
+        u64::from_be_bytes(key[..8].try_into().expect("8 of 32 bytes"))
     }
 
     /// Accounts touched since the last [`Self::settle`]; one touched in several blocks stands several times.

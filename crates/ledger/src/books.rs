@@ -240,14 +240,16 @@ impl Books {
         Ok(Decision { outcome: Outcome::Applied, debit: None, credit, message, totals: Some(totals) })
     }
 
-    /// Carries a decision out.
-    pub fn apply(&mut self, decision: &Decision) {
-        for (touched, state) in decision.debit.iter().chain(&decision.credit) {
-            self.write(*touched, *state);
+    /// Carries a decision out; says where the debited account stands.
+    pub fn apply(&mut self, decision: &Decision) -> Option<Slot> {
+        let debited = decision.debit.map(|(touched, state)| self.write(touched, state));
+        if let Some((touched, state)) = decision.credit {
+            self.write(touched, state);
         }
         if let Some(totals) = decision.totals {
             self.totals = totals;
         }
+        debited
     }
 
     /// Books a consumed message with this outcome; the account is written apart.
@@ -263,12 +265,13 @@ impl Books {
     }
 
     /// Writes an account.
-    pub(crate) fn write(&mut self, touched: Touched, state: AccountState) {
+    pub(crate) fn write(&mut self, touched: Touched, state: AccountState) -> Slot {
         match touched {
-            Touched::At(slot) => self.accounts.set(slot, state),
-            Touched::New(key) => {
-                self.accounts.create(key, state);
+            Touched::At(slot) => {
+                self.accounts.set(slot, state);
+                slot
             }
+            Touched::New(key) => self.accounts.create(key, state),
         }
     }
 

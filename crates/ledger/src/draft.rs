@@ -15,6 +15,7 @@ use shardpay_types::{
     Transaction, Version,
 };
 
+use crate::accounts::Slot;
 use crate::api::{ItemReject, MadeBlock, Store, StoreError, TxReject};
 use crate::books::{Books, Decision, Touched};
 use crate::epochs::{Judge, Keyset};
@@ -110,6 +111,8 @@ pub(crate) struct Placed {
     pub(crate) height: Height,
     pub(crate) leaf: u32,
     pub(crate) outcome: Outcome,
+    /// The account debited.
+    pub(crate) debited: Option<Slot>,
 }
 
 pub(crate) struct Draft<'a, S> {
@@ -166,7 +169,7 @@ impl<'a, S: Store> Draft<'a, S> {
         let transaction = identified.transaction;
         // Tag, outcome, list count; see the codec.
         self.make_room(1, 1 + transaction.encoded_len() + 1 + 4 + 16 * decision.touched());
-        self.books.apply(decision);
+        let debited = self.books.apply(decision);
         if let Transaction::Mint(mint) = &transaction {
             self.open.deposits.insert(mint.body.deposit_ref);
             self.done.deposits.insert(mint.body.deposit_ref);
@@ -180,7 +183,7 @@ impl<'a, S: Store> Draft<'a, S> {
         let leaf = self.open.leaves.count() as u32;
         self.open.leaves.append(transaction_leaf(&identified.txid, &executed));
         self.open.items.push(LedgerItem::Transaction(executed));
-        Placed { height: self.done.head.height.next(), leaf, outcome }
+        Placed { height: self.done.head.height.next(), leaf, outcome, debited }
     }
 
     /// Applies a pack, or says why not.
@@ -297,6 +300,14 @@ impl<'a, S: Store> Draft<'a, S> {
         !self.open.items.is_empty()
     }
 
+    /// The states that these accounts have now, each once.
+    pub(crate) fn states(&self, mut slots: Vec<Slot>) -> Vec<(PublicKey, shardpay_types::AccountState)> {
+        slots.sort_unstable();
+        slots.dedup();
+        let accounts = self.books.accounts();
+        slots.into_iter().map(|slot| (accounts.key(slot), accounts.state(slot))).collect()
+    }
+
     /// The header a block would have last.
     pub(crate) fn head(&self) -> &Head {
         &self.done.head
@@ -395,17 +406,16 @@ impl<'a, S: Store> Draft<'a, S> {
     /// H(previous ‖ sorted changed accounts, references, cursors, keysets), each list with its length.
     fn effects(&self, open: &Open) -> Hash {
         let mut out = Vec::new();
-        let accounts = self.books.accounts();
-        let mut changed: Vec<_> = accounts.changed_in_block().map(|slot| (accounts.key(slot), slot)).collect();
-        changed.sort_unstable();
+        let changed = self.books.accounts().changed_sorted();
         let mut list = |len: usize, write: &mut dyn FnMut(&mut Vec<u8>)| {
             (len as u64).encode(&mut out);
             write(&mut out);
         };
         list(changed.len(), &mut |out| {
-            for (key, slot) in &changed {
+            out.reserve(changed.len() * 48);
+            for (key, state) in &changed {
                 key.encode(out);
-                accounts.state(*slot).encode(out);
+                state.encode(out);
             }
         });
         list(open.deposits.len(), &mut |out| open.deposits.iter().for_each(|deposit| deposit.encode(out)));

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shardpay_crypto::{Commit, IdentifiedTransaction, leaders_hash};
-use shardpay_types::{ChainId, Constants, EpochChange, Height, Payload, Plan, PublicKey, Sequence};
+use shardpay_crypto::{Commit, IdentifiedTransaction, leaders_hash, sha256, transaction_message_into};
+use shardpay_types::{ChainId, Constants, EpochChange, Height, Payload, Plan, PublicKey, Sequence, Transaction, TxId};
 
+use crate::accounts::Slot;
 use crate::api::{Executed, ItemReject, Store, StoreError, TxReject, Verdict};
 use crate::draft::{Draft, Finished, Frame, Placed};
 use crate::ledger::{Change, Ledger};
@@ -41,7 +42,7 @@ impl<S: Store> Ledger<S> {
             Draft::begin((&self.store, &self.judge), self.constants, frame, (&mut self.books, &self.links), head);
         let mut run = Run::new(&self.judge.chain, self.constants);
         let outcome = run.commit(&mut draft, commit);
-        let senders = run.senders(&draft);
+        let senders = draft.states(std::mem::take(&mut run.debited));
         let finished = draft.finish_or_abandon();
         if let Err(error) = outcome {
             self.books.roll_back();
@@ -105,7 +106,9 @@ struct Run<'a> {
     chain: &'a ChainId,
     constants: Constants,
     executed: Executed,
-    debited: Vec<PublicKey>,
+    debited: Vec<Slot>,
+    /// The signed bytes of the transaction at hand.
+    message: Vec<u8>,
     /// Senders with early transactions, in first-met order.
     early_senders: Vec<PublicKey>,
     early: BTreeMap<PublicKey, BTreeMap<Sequence, Early>>,
@@ -121,6 +124,7 @@ impl<'a> Run<'a> {
             constants,
             executed: Executed::default(),
             debited: Vec::new(),
+            message: Vec::new(),
             early_senders: Vec::new(),
             early: BTreeMap::new(),
             left_over: Vec::new(),
@@ -149,10 +153,10 @@ impl<'a> Run<'a> {
             self.executed.refused.extend(draft.pack(pack).err());
         }
         for transaction in &payload.transactions {
-            let identified = IdentifiedTransaction::new(self.chain, *transaction);
+            let identified = self.identify(transaction);
             let at = self.executed.verdicts.len();
             let verdict = match draft.transaction(&identified)? {
-                Ok(placed) => self.placed(&identified, &placed),
+                Ok(placed) => self.placed(&placed),
                 Err(reject) => Verdict::Dropped(reject),
             };
             self.executed.verdicts.push((identified.txid, verdict));
@@ -173,8 +177,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn placed(&mut self, identified: &IdentifiedTransaction, placed: &Placed) -> Verdict {
-        self.debited.extend(identified.transaction.debit().map(|(sender, _)| sender));
+    /// [`IdentifiedTransaction::new`] without an allocation per transaction.
+    fn identify(&mut self, transaction: &Transaction) -> IdentifiedTransaction {
+        self.message.clear();
+        transaction_message_into(self.chain, transaction, &mut self.message);
+        IdentifiedTransaction { transaction: *transaction, txid: TxId(sha256(&[&self.message])) }
+    }
+
+    fn placed(&mut self, placed: &Placed) -> Verdict {
+        self.debited.extend(placed.debited);
         Verdict::Executed { height: placed.height, leaf: placed.leaf, outcome: placed.outcome }
     }
 
@@ -195,7 +206,7 @@ impl<'a> Run<'a> {
         for sender in std::mem::take(&mut self.early_senders) {
             for early in self.early.remove(&sender).into_iter().flat_map(BTreeMap::into_values) {
                 let verdict = match draft.transaction(&early.identified)? {
-                    Ok(placed) => self.placed(&early.identified, &placed),
+                    Ok(placed) => self.placed(&placed),
                     Err(reject) => Verdict::Dropped(reject),
                 };
                 self.executed.verdicts[early.at].1 = verdict;
@@ -209,13 +220,5 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The states that the debited accounts have now.
-    fn senders<S: Store>(&mut self, draft: &Draft<'_, S>) -> Vec<(PublicKey, shardpay_types::AccountState)> {
-        let mut keys = std::mem::take(&mut self.debited);
-        keys.sort_unstable();
-        keys.dedup();
-        keys.into_iter().map(|key| (key, draft.books().accounts().get(&key))).collect()
     }
 }

@@ -12,7 +12,7 @@
 use shardpay_crypto::{domain, leaf_hash, txid};
 use shardpay_types::{
     ChainId, Codec, CommitteeId, ExecutedCredit, ExecutedTransaction, Hash, LedgerItem, MessageKind, OutboxMessage,
-    TxId,
+    Outcome, TxId,
 };
 
 /// The leaf hashes of an item, in order; none for closings and epoch changes.
@@ -32,15 +32,25 @@ pub fn item_leaves(chain: &ChainId, item: &LedgerItem) -> Vec<Hash> {
 pub fn transaction_leaf(txid: &TxId, executed: &ExecutedTransaction) -> Hash {
     let transaction = &executed.transaction;
     let keys = transaction.debit().map(|(sender, _)| sender).into_iter().chain(transaction.recipient());
-    let mut content = Vec::with_capacity(domain::LEAF.len() + 33 + 2 * 48);
-    content.extend_from_slice(domain::LEAF);
-    txid.encode(&mut content);
-    executed.outcome.encode(&mut content);
+    // On the stack: this runs once per payment.
+    let mut content = [0; domain::LEAF.len() + 33 + 2 * 48];
+    let mut len = 0;
+    let mut put = |bytes: &[u8]| {
+        content[len..len + bytes.len()].copy_from_slice(bytes);
+        len += bytes.len();
+    };
+    put(domain::LEAF);
+    put(&txid.0);
+    put(&[match executed.outcome {
+        Outcome::Applied => 1,
+        Outcome::ShortBalance => 2,
+    }]);
     for (key, state) in keys.zip(&executed.accounts) {
-        key.encode(&mut content);
-        state.encode(&mut content);
+        put(&key.0);
+        put(&state.balance.micros().to_le_bytes());
+        put(&state.next_sequence.get().to_le_bytes());
     }
-    leaf_hash(&content)
+    leaf_hash(&content[..len])
 }
 
 /// The leaf hash of a consumed message.

@@ -25,7 +25,7 @@ mod serve;
 mod tip;
 pub mod verify;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Slot};
 pub use api::{Executed, ItemReject, LedgerStatus, MadeBlock, StateBatch, Store, StoreError, TxReject, Verdict};
 pub use books::{Books, Decision, Rules, Touched};
 pub use leaf::{item_leaves, transaction_leaf};

@@ -70,10 +70,8 @@ impl<S: Store> Ledger<S> {
             Draft::begin((&self.store, &self.judge), self.constants, frame, (&mut self.books, &self.links), head);
         let mut executed = Executed { round: header.anchor.round, ..Executed::default() };
         let outcome = replay_items(&mut draft, &certified.block, &mut executed);
-        let mut debited: Vec<_> = certified.block.items.iter().filter_map(debited).collect();
-        debited.sort_unstable();
-        debited.dedup();
-        executed.senders = debited.into_iter().map(|key| (key, draft.books().accounts().get(&key))).collect();
+        let debited = certified.block.items.iter().filter_map(debited);
+        executed.senders = draft.states(debited.filter_map(|key| draft.books().accounts().find(&key)).collect());
         let finished = draft.finish_or_abandon();
         let same = finished.blocks.len() == 1 && finished.head.hash == header_hash(header);
         let checked = outcome.and_then(|closing| if same { Ok(closing) } else { Err(ReplayError::Diverged) });
