@@ -167,7 +167,10 @@ impl Replica {
             && self.certificates.uncertified() < self.core.config.uncertified_max
         {
             let Some(commit) = self.execution.next(self.members.own) else { break };
-            self.core.out.push(Output::Ledger(LedgerOrder::Execute(commit)));
+            // What is executed never rests on an own block that a crash can still lose: nobody else need
+            // have it, so it may be made otherwise afterwards (a committee of one would fork from itself).
+            let durable_at = self.instances.running_ref().map(|instance| instance.last_own()).unwrap_or_default();
+            self.core.out.push_after(durable_at, Output::Ledger(LedgerOrder::Execute(commit)));
         }
     }
 
