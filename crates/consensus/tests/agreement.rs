@@ -6,6 +6,7 @@ mod common;
 use common::naive::{Naive, NaiveCommit};
 use common::{Builder, Chance, Observer, faults_and_quorum};
 use proptest::prelude::*;
+use shardpay_consensus::Start;
 use shardpay_types::BlockRef;
 
 /// Shape of a random DAG.
@@ -17,6 +18,7 @@ struct Shape {
     equivocators: usize,
     /// Percent of the blocks of the round before, beyond a quorum, that a block stands on.
     density: usize,
+    gc_depth: u64,
 }
 
 /// Random blocks: honest authors make one per round and sometimes none; the first `equivocators` authors
@@ -96,13 +98,17 @@ fn check(shape: &Shape) -> usize {
             1 => order.chunks_mut(3 * shape.members).for_each(|chunk| chance.shuffle(chunk)),
             _ => chance.shuffle(&mut order),
         }
-        let mut observer = Observer::new(&builder, shape.members - 1 - own);
+        let mut config = builder.config(shape.members - 1 - own);
+        config.gc_depth = shape.gc_depth;
+        let mut observer = Observer::start(config, Start::NewEpoch);
         observer.feed_in(&builder, &order);
+        // What was too far ahead then is shown again.
+        observer.feed(&builder);
         let status = observer.status();
         assert_eq!((status.waiting_blocks, status.missing), (0, 0), "{shape:?}: everything was delivered");
         let naive = Naive::new(shape.members, &observer.persisted);
         let own = commits(&observer);
-        assert_eq!(own, naive.commits(60), "{shape:?}: not what the definitions give");
+        assert_eq!(own, naive.commits(shape.gc_depth), "{shape:?}: not what the definitions give");
         results.push(own);
     }
     for pair in results.windows(2) {
@@ -112,17 +118,22 @@ fn check(shape: &Shape) -> usize {
     results[0].len()
 }
 
-fn shape(members: std::ops::RangeInclusive<usize>, rounds: u64) -> impl Strategy<Value = Shape> {
+fn shape(members: std::ops::RangeInclusive<usize>, rounds: u64, gc_depth: u64) -> impl Strategy<Value = Shape> {
     (members, any::<u64>(), 0..=100usize, 0..=100usize).prop_map(move |(members, seed, share, density)| {
         let (faults, _) = faults_and_quorum(members);
-        Shape { members, rounds, seed, equivocators: (faults * share).div_ceil(100), density }
+        Shape { members, rounds, seed, equivocators: (faults * share).div_ceil(100), density, gc_depth }
     })
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 250, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn small_committees(shape in shape(4..=7, 24)) {
+    fn a_short_gc_depth(shape in shape(4..=7, 50, 8)) {
+        check(&shape);
+    }
+
+    #[test]
+    fn small_committees(shape in shape(4..=7, 24, 60)) {
         check(&shape);
     }
 }
@@ -130,7 +141,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn middle_committees(shape in shape(8..=16, 14)) {
+    fn middle_committees(shape in shape(8..=16, 14, 60)) {
         check(&shape);
     }
 }
@@ -138,7 +149,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn large_committees(shape in shape(17..=64, 8)) {
+    fn large_committees(shape in shape(17..=64, 8, 60)) {
         check(&shape);
     }
 }
@@ -148,7 +159,8 @@ fn the_random_dags_commit_skip_and_decide_indirectly() {
     // Not vacuous: over a few seeds, every kind of decision occurs.
     let mut seen = [0u64; 5];
     for seed in 0..40 {
-        let shape = Shape { members: 4, rounds: 24, seed, equivocators: 1, density: (seed as usize * 37) % 100 };
+        let shape =
+            Shape { members: 4, rounds: 24, seed, equivocators: 1, density: (seed as usize * 37) % 100, gc_depth: 60 };
         let builder = build(&shape);
         let mut observer = Observer::new(&builder, 3);
         observer.feed(&builder);
