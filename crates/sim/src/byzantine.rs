@@ -127,10 +127,7 @@ impl TwistKind {
 
     /// Whether its blocks can be worth nothing to others, so that it goes on making rounds for what they carry.
     pub const fn may_equivocate(self) -> bool {
-        matches!(
-            self,
-            Self::Equivocator | Self::RoundJumper | Self::Relayer | Self::TransactionForger | Self::Twins
-        )
+        matches!(self, Self::Equivocator | Self::RoundJumper | Self::Relayer | Self::TransactionForger | Self::Twins)
     }
 
     /// A twist of this kind; `None`: the driver does it.

@@ -10,11 +10,11 @@ mod certificates;
 mod commits;
 mod signatures;
 
-pub use books::{Books, LeafPlace};
-pub use bounds::Bounds;
-pub use certificates::Certificates;
-pub use commits::{CommitKey, Commits};
-pub use signatures::Signatures;
+pub(crate) use books::Books;
+pub(crate) use bounds::Bounds;
+pub(crate) use certificates::Certificates;
+pub(crate) use commits::{CommitKey, Commits};
+pub(crate) use signatures::Signatures;
 
 use serde::Serialize;
 

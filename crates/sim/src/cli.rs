@@ -17,7 +17,7 @@ const FULL_SWEEP: u64 = 2_000;
 /// Deterministic simulation of shardpay's core under faults.
 #[derive(Debug, Parser)]
 #[command(version)]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -121,7 +121,7 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 }
 
 /// Carries out the command.
-pub fn run(cli: &Cli) -> ExitCode {
+pub(crate) fn run(cli: &Cli) -> ExitCode {
     match &cli.command {
         Command::Run(arguments) => run_one(arguments),
         Command::Sweep(arguments) => run_many(arguments),
@@ -138,8 +138,14 @@ fn run_one(arguments: &Run) -> ExitCode {
         }
     };
     let scenario = Scenario::draw(arguments.seed, &overrides);
-    println!("seed {}: committees of {:?}, {:?} signatures, {} faults, byzantine {:?}",
-        arguments.seed, scenario.topology.sizes(), scenario.scheme, scenario.fault_count(), scenario.byzantine);
+    println!(
+        "seed {}: committees of {:?}, {:?} signatures, {} faults, byzantine {:?}",
+        arguments.seed,
+        scenario.topology.sizes(),
+        scenario.scheme,
+        scenario.fault_count(),
+        scenario.byzantine
+    );
     let start = Instant::now();
     let outcome = World::run(scenario, trace);
     print_outcome(&outcome, start.elapsed());

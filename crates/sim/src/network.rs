@@ -14,7 +14,7 @@ use crate::topology::NodeIndex;
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route {
+pub(crate) enum Route {
     /// It arrives at that time, and perhaps a second time.
     Arrives(Instant, Option<Instant>),
     /// It is lost by chance.
@@ -25,7 +25,7 @@ pub enum Route {
 
 /// The net's state.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     nodes: usize,
     floor: Duration,
     distance: Vec<Duration>,
@@ -44,7 +44,7 @@ pub struct Network {
 
 impl Network {
     /// The net of the run `seed`.
-    pub fn new(seed: u64, timing: &Timing) -> Self {
+    pub(crate) fn new(seed: u64, timing: &Timing) -> Self {
         let nodes = timing.latency_node.len();
         Self {
             nodes,
@@ -63,13 +63,13 @@ impl Network {
     }
 
     /// Fault number `id` begins; faults that are none of the net's are passed over.
-    pub fn begin(&mut self, id: usize, fault: &Fault) {
+    pub(crate) fn begin(&mut self, id: usize, fault: &Fault) {
         self.conditions.insert(id, fault.clone());
         self.refresh();
     }
 
     /// Fault number `id` ends.
-    pub fn end(&mut self, id: usize) {
+    pub(crate) fn end(&mut self, id: usize) {
         self.conditions.remove(&id);
         self.refresh();
     }
@@ -91,12 +91,12 @@ impl Network {
     }
 
     /// Whether a partition lies between two nodes, in this direction.
-    pub fn is_cut(&self, from: NodeIndex, to: NodeIndex) -> bool {
+    pub(crate) fn is_cut(&self, from: NodeIndex, to: NodeIndex) -> bool {
         self.sides.iter().any(|(side, one_way)| side[from] != side[to] && (!one_way || side[from]))
     }
 
     /// A message leaves now.
-    pub fn route(&mut self, now: Instant, from: NodeIndex, to: NodeIndex) -> Route {
+    pub(crate) fn route(&mut self, now: Instant, from: NodeIndex, to: NodeIndex) -> Route {
         if self.is_cut(from, to) {
             return Route::Cut;
         }
@@ -110,7 +110,7 @@ impl Network {
     }
 
     /// How long a message between a client and a node takes.
-    pub fn client_delay(&mut self, node: NodeIndex) -> Duration {
+    pub(crate) fn client_delay(&mut self, node: NodeIndex) -> Duration {
         let jitter = self.stream.micros(0, self.jitter.as_micros() as u64);
         self.floor + self.distance[node] + jitter
     }

@@ -23,10 +23,10 @@ use crate::scenario::CrashPoint;
 use crate::topology::NodeIndex;
 use crate::workload::Life;
 
-pub use store::{Disk, SimStore};
+pub(crate) use store::{Disk, SimStore};
 
 /// The process of a node.
-pub struct Machine {
+pub(crate) struct Machine {
     /// The protocol.
     pub replica: Replica,
     /// The ledger.
@@ -37,7 +37,7 @@ pub struct Machine {
 
 /// What all nodes of a run share.
 #[derive(Clone)]
-pub struct Shared {
+pub(crate) struct Shared {
     /// The ledger.
     pub chain: ChainId,
     /// The plan of epoch 0.
@@ -47,7 +47,7 @@ pub struct Shared {
 }
 
 /// A node, alive or not.
-pub struct Body {
+pub(crate) struct Body {
     /// Its place in the topology; twins share one.
     pub node: NodeIndex,
     /// Its name in the protocol.
@@ -95,7 +95,7 @@ pub struct Body {
 }
 
 /// What a body is made from.
-pub struct BodyParts {
+pub(crate) struct BodyParts {
     /// Its place in the topology.
     pub node: NodeIndex,
     /// Its key.
@@ -114,7 +114,7 @@ pub struct BodyParts {
 
 impl Body {
     /// A node that was never started, number `number` of the run `seed`.
-    pub fn new(seed: u64, number: u64, parts: BodyParts) -> Self {
+    pub(crate) fn new(seed: u64, number: u64, parts: BodyParts) -> Self {
         Self {
             node: parts.node,
             id: parts.config.own,
@@ -142,17 +142,17 @@ impl Body {
     }
 
     /// The node's clock.
-    pub fn clock(&self, now: Instant) -> Timestamp {
+    pub(crate) fn clock(&self, now: Instant) -> Timestamp {
         Timestamp::from_micros(now.after(self.skew).0)
     }
 
     /// The running process, for clients.
-    pub const fn life(&self) -> Life {
+    pub(crate) const fn life(&self) -> Life {
         Life { node: self.node, incarnation: self.incarnation }
     }
 
     /// Starts the process from what the disk holds.
-    pub fn start(&mut self, now: Instant, shared: &Shared) -> Result<(), OpenError> {
+    pub(crate) fn start(&mut self, now: Instant, shared: &Shared) -> Result<(), OpenError> {
         let config = shardpay_ledger::Config {
             genesis: shared.genesis.clone(),
             committee: self.id.committee,
@@ -175,7 +175,7 @@ impl Body {
     }
 
     /// Ends the process. Returns what the crash cost: (records, batches, whether a batch was torn).
-    pub fn crash(&mut self, torn: bool) -> (usize, usize, bool) {
+    pub(crate) fn crash(&mut self, torn: bool) -> (usize, usize, bool) {
         self.machine = None;
         self.inbox.clear();
         self.orders.clear();
@@ -185,7 +185,7 @@ impl Body {
     }
 
     /// Lets the twist act, if there is one.
-    pub fn twisted<T>(
+    pub(crate) fn twisted<T>(
         &mut self,
         now: Instant,
         shared: &Shared,

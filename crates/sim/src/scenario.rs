@@ -17,7 +17,7 @@ use crate::scheme::SchemeKind;
 use crate::topology::{NodeIndex, Topology};
 use crate::variant::Variant;
 
-pub use faults::{CrashPoint, Fault, PlannedFault};
+pub(crate) use faults::{CrashPoint, Fault, PlannedFault};
 
 /// What the command line may fix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

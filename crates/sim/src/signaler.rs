@@ -15,7 +15,7 @@ use crate::topology::{NodeIndex, Topology};
 
 /// What the signaler hands to a node.
 #[derive(Debug, Clone)]
-pub enum Signal {
+pub(crate) enum Signal {
     /// A plan to approve.
     Plan(Arc<Plan>),
     /// The end of the epoch.
@@ -31,7 +31,7 @@ struct Proposal {
 }
 
 /// The organiser of a run.
-pub struct Signaler {
+pub(crate) struct Signaler {
     chain: ChainId,
     scheme: Arc<dyn SignatureScheme>,
     topology: Topology,
@@ -42,25 +42,25 @@ pub struct Signaler {
 
 impl Signaler {
     /// The signaler of the run `seed`.
-    pub fn new(seed: u64, chain: ChainId, scheme: Arc<dyn SignatureScheme>, topology: Topology) -> Self {
+    pub(crate) fn new(seed: u64, chain: ChainId, scheme: Arc<dyn SignatureScheme>, topology: Topology) -> Self {
         let stream = Stream::new(seed, "signaler acts", 0);
         Self { chain, scheme, topology, proposals: BTreeMap::new(), change: None, stream }
     }
 
     /// The epoch change that was handed out last.
-    pub fn change(&self) -> Option<&Arc<EpochChange>> {
+    pub(crate) fn change(&self) -> Option<&Arc<EpochChange>> {
         self.change.as_ref()
     }
 
     /// Proposes the plan after `current`, with unchanged members.
-    pub fn propose(&mut self, current: &Plan) {
+    pub(crate) fn propose(&mut self, current: &Plan) {
         let plan = successor(current);
         let shown = vec![true; self.topology.nodes()];
         self.add(plan, shown);
     }
 
     /// Proposes two plans: one unchanged, one with `stranger` in the place of `replaced`.
-    pub fn equivocate(&mut self, current: &Plan, replaced: NodeIndex, stranger: PublicKey) {
+    pub(crate) fn equivocate(&mut self, current: &Plan, replaced: NodeIndex, stranger: PublicKey) {
         let share = self.stream.weighted(&[(1, 500), (1, 120)]);
         let second: Vec<_> = (0..self.topology.nodes()).map(|_| self.stream.chance(share)).collect();
         let first = second.iter().map(|shown| !shown).collect();
@@ -82,7 +82,7 @@ impl Signaler {
     }
 
     /// A node approved a plan of the epoch after `current`.
-    pub fn approved(&mut self, current: &Plan, approval: &PlanApproval) {
+    pub(crate) fn approved(&mut self, current: &Plan, approval: &PlanApproval) {
         let (committee, member) = (approval.committee.index(), approval.member.index());
         let key = current.committees.get(committee).and_then(|committee| committee.members.get(member));
         let message = plan_approval_message(&self.chain, &approval.plan, approval.epoch);
@@ -101,13 +101,14 @@ impl Signaler {
     }
 
     /// What node number `node`, whose committee is in `epoch`, must be told (again).
-    pub fn signals(&self, node: NodeIndex, epoch: u64) -> Vec<Signal> {
+    pub(crate) fn signals(&self, node: NodeIndex, epoch: u64) -> Vec<Signal> {
         let plans = self
             .proposals
             .values()
             .filter(|proposal| proposal.plan.epoch.get() == epoch + 1 && proposal.shown[node])
             .map(|proposal| Signal::Plan(proposal.plan.clone()));
-        let change = self.change.iter().filter(|change| change.plan.epoch.get() == epoch + 1).cloned().map(Signal::Change);
+        let change =
+            self.change.iter().filter(|change| change.plan.epoch.get() == epoch + 1).cloned().map(Signal::Change);
         plans.chain(change).collect()
     }
 }

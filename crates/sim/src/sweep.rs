@@ -162,7 +162,7 @@ impl Sweep {
 }
 
 /// Runs one seed; a panic is a violation.
-pub fn run_seed(seed: u64, overrides: &Overrides) -> Outcome {
+pub(crate) fn run_seed(seed: u64, overrides: &Overrides) -> Outcome {
     let scenario = Scenario::draw(seed, overrides);
     let sizes = scenario.topology.sizes().to_vec();
     match catch_unwind(AssertUnwindSafe(|| World::run(scenario, None))) {

@@ -3,7 +3,7 @@
 use shardpay_types::{CommitteeId, MemberIndex, NodeId};
 
 /// Dense number of a node over all committees.
-pub type NodeIndex = usize;
+pub(crate) type NodeIndex = usize;
 
 /// Sizes of the committees and the numbers of their nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]

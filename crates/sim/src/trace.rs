@@ -15,7 +15,7 @@ use crate::engine::Instant;
 pub struct TraceDigest(pub [u8; 32]);
 
 /// Takes events in.
-pub struct Trace {
+pub(crate) struct Trace {
     hasher: Hasher,
     file: Option<Box<dyn Write + Send>>,
     /// Number of events so far.
@@ -24,17 +24,17 @@ pub struct Trace {
 
 impl Trace {
     /// A trace that also writes a line per event into `file`.
-    pub fn new(file: Option<Box<dyn Write + Send>>) -> Self {
+    pub(crate) fn new(file: Option<Box<dyn Write + Send>>) -> Self {
         Self { hasher: Hasher::new(b"shardpay/sim-trace/v1\0"), file, events: 0 }
     }
 
     /// Whether lines are written, so that describing an event is worth its cost.
-    pub fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         self.file.is_some()
     }
 
     /// An event of `kind` at node number `node` (u32::MAX: of the world) with a word of content.
-    pub fn event(&mut self, now: Instant, node: u32, kind: &'static str, content: u64) {
+    pub(crate) fn event(&mut self, now: Instant, node: u32, kind: &'static str, content: u64) {
         self.events += 1;
         let mut bytes = [0; 28];
         bytes[..8].copy_from_slice(&now.0.to_le_bytes());
@@ -50,14 +50,14 @@ impl Trace {
     ///
     /// # Panics
     /// When the file cannot be written.
-    pub fn line(&mut self, now: Instant, text: fmt::Arguments<'_>) {
+    pub(crate) fn line(&mut self, now: Instant, text: fmt::Arguments<'_>) {
         if let Some(file) = &mut self.file {
             writeln!(file, "{:>12.6} {text}", now.seconds()).expect("the trace file can be written");
         }
     }
 
     /// The digest of everything so far.
-    pub fn digest(&self) -> TraceDigest {
+    pub(crate) fn digest(&self) -> TraceDigest {
         TraceDigest(self.hasher.clone().finish())
     }
 }

@@ -29,7 +29,7 @@ use crate::topology::{NodeIndex, Topology};
 
 /// One living process of a node: what its mempool holds dies with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Life {
+pub(crate) struct Life {
     /// The node.
     pub node: NodeIndex,
     /// How often it had been started.
@@ -38,7 +38,7 @@ pub struct Life {
 
 /// A transaction on its way to a member.
 #[derive(Debug, Clone, Copy)]
-pub struct Submission {
+pub(crate) struct Submission {
     /// When it leaves the client.
     pub at: Instant,
     /// Where to.
@@ -65,6 +65,13 @@ impl Client {
     }
 }
 
+/// What a payment says beside its payer and sequence.
+struct Terms {
+    recipient: PublicKey,
+    amount: Amount,
+    valid_until: Timestamp,
+}
+
 /// What clients know about a transaction they sent.
 struct Tracked {
     transaction: Transaction,
@@ -79,7 +86,7 @@ struct Tracked {
 }
 
 /// All clients of a run.
-pub struct Workload {
+pub(crate) struct Workload {
     chain: ChainId,
     topology: Topology,
     plan: Arc<Plan>,
@@ -103,7 +110,7 @@ pub struct Workload {
 
 impl Workload {
     /// The clients of `scenario` on the ledger `chain` that starts with `plan`.
-    pub fn new(scenario: &Scenario, chain: ChainId, plan: Arc<Plan>, issuer: Arc<dyn Signer>) -> Self {
+    pub(crate) fn new(scenario: &Scenario, chain: ChainId, plan: Arc<Plan>, issuer: Arc<dyn Signer>) -> Self {
         let mut stream = Stream::new(scenario.seed, "workload", 0);
         let mut keys = Stream::new(scenario.seed, "client keys", 0);
         let clients: Vec<_> = (0..scenario.clients)
@@ -138,7 +145,7 @@ impl Workload {
     }
 
     /// One mint per client, spread over the first half second.
-    pub fn mints(&mut self) -> Vec<Submission> {
+    pub(crate) fn mints(&mut self) -> Vec<Submission> {
         (0..self.clients.len())
             .map(|client| {
                 let recipient = self.clients[client].key;
@@ -154,7 +161,7 @@ impl Workload {
     }
 
     /// The next submissions of a random client: one, or several when it plays a trick.
-    pub fn next(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
+    pub(crate) fn next(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
         self.payments += 1;
         let client = self.stream.index(self.clients.len());
         if self.stream.chance(self.tricks_permille) {
@@ -164,7 +171,7 @@ impl Workload {
     }
 
     /// A payment of each committee that must get through: sent when everything is healed.
-    pub fn probes(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
+    pub(crate) fn probes(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
         let mut probes = Vec::new();
         for committee in 0..self.topology.committees() {
             let rich = |c: &Client| {
@@ -186,7 +193,7 @@ impl Workload {
         } else {
             self.coverage.hit("client: payment");
             let recipient = self.recipient();
-            self.payment(client, recipient, sequence, amount, Timestamp::ZERO)
+            self.payment(client, sequence, Terms { recipient, amount, valid_until: Timestamp::ZERO })
         };
         let node = self.member(self.clients[client].committee);
         vec![self.give(now, client, node, transaction)]
@@ -238,14 +245,8 @@ impl Workload {
         id
     }
 
-    fn payment(
-        &mut self,
-        client: usize,
-        recipient: PublicKey,
-        sequence: u64,
-        amount: Amount,
-        valid_until: Timestamp,
-    ) -> Transaction {
+    fn payment(&mut self, client: usize, sequence: u64, terms: Terms) -> Transaction {
+        let Terms { recipient, amount, valid_until } = terms;
         self.references += 1;
         let mut reference = [0; 16];
         reference[..8].copy_from_slice(&self.references.to_le_bytes());
@@ -284,4 +285,3 @@ impl Workload {
     /// How long a client waits before it asks another member.
     const PATIENCE: Duration = Duration::from_millis(3_000);
 }
-

@@ -34,18 +34,34 @@ use crate::workload::{Submission, Workload};
 /// What happens next. Bodies are named by their number; `u32` incarnations tell whether it is still
 /// the same process.
 enum Event {
-    Deliver { body: usize, from: NodeId, message: Arc<PeerMessage> },
+    Deliver {
+        body: usize,
+        from: NodeId,
+        message: Arc<PeerMessage>,
+    },
     Process(usize),
-    Timer { body: usize, incarnation: u32 },
-    Synced { body: usize, incarnation: u32 },
-    Executed { body: usize, incarnation: u32 },
+    Timer {
+        body: usize,
+        incarnation: u32,
+    },
+    Synced {
+        body: usize,
+        incarnation: u32,
+    },
+    Executed {
+        body: usize,
+        incarnation: u32,
+    },
     Submit(Submission),
     Load,
     LookAfter,
     FaultBegins(usize),
     FaultEnds(usize),
     /// An armed crash that found no moment of its own.
-    Force { body: usize, incarnation: u32 },
+    Force {
+        body: usize,
+        incarnation: u32,
+    },
     CrashAgain(usize),
     Restart(usize),
     Twist(usize),
@@ -211,15 +227,16 @@ impl World {
     fn receive(&mut self, at: usize, from: NodeId, message: Arc<PeerMessage>) -> Result<(), Violation> {
         let now = self.line.now();
         let body = &mut self.bodies[at];
-        let message = match body.twisted(now, &self.shared, |twist, context| twist.receive(context, from, message.clone()))
-        {
-            Some(bent) => bent,
-            None => Some(message),
-        };
+        let message =
+            match body.twisted(now, &self.shared, |twist, context| twist.receive(context, from, message.clone())) {
+                Some(bent) => bent,
+                None => Some(message),
+            };
         let (Some(message), Some(machine)) = (message, body.machine.as_ref()) else { return Ok(()) };
         self.trace.event(now, at as u32, name_of(&message), word_of(&message));
         if self.trace.is_written() {
-            self.trace.line(now, format_args!("{at:>3} gets {} {:x} from {from:?}", name_of(&message), word_of(&message)));
+            self.trace
+                .line(now, format_args!("{at:>3} gets {} {:x} from {from:?}", name_of(&message), word_of(&message)));
         }
         match check_message(&machine.context, from, Arc::unwrap_or_clone(message)) {
             Ok(message) => self.drive(at, Input::Message { from, message }),

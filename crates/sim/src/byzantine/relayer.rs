@@ -10,8 +10,7 @@ use std::sync::Arc;
 
 use shardpay_crypto::SealedBlock;
 use shardpay_types::{
-    Amount, Block, Certificate, CommitteeId, Epoch, List, MemberSignature, NodeId, Pack, PeerMessage,
-    RawBlock, Round,
+    Amount, Block, Certificate, CommitteeId, Epoch, List, MemberSignature, NodeId, Pack, PeerMessage, RawBlock, Round,
 };
 
 use super::{Outgoing, Twist, TwistContext, bend_own_blocks};

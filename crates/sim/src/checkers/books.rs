@@ -24,7 +24,7 @@ use crate::engine::Instant;
 
 /// Where a transaction left its leaf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeafPlace {
+pub(crate) struct LeafPlace {
     /// The deciding committee.
     pub committee: usize,
     /// The ledger block.
@@ -64,7 +64,7 @@ pub(crate) struct Books6 {
 }
 
 /// The whole system's books.
-pub struct Books {
+pub(crate) struct Books {
     chain: ChainId,
     scheme: Arc<dyn SignatureScheme>,
     plans: Vec<Arc<Plan>>,
@@ -82,7 +82,7 @@ pub struct Books {
 
 impl Books {
     /// Empty books of the ledger that starts with `genesis`.
-    pub fn new(chain: ChainId, genesis: Arc<Plan>, scheme: Arc<dyn SignatureScheme>) -> Self {
+    pub(crate) fn new(chain: ChainId, genesis: Arc<Plan>, scheme: Arc<dyn SignatureScheme>) -> Self {
         let pages = genesis.committees.iter().map(|_| Page::default()).collect();
         Self {
             chain,
@@ -100,7 +100,7 @@ impl Books {
     }
 
     /// An honest node of `committee` executed or replayed `block`. True when it is new.
-    pub fn executed(
+    pub(crate) fn executed(
         &mut self,
         now: Instant,
         committee: usize,
@@ -167,76 +167,66 @@ impl Books {
     }
 
     /// Transactions that left their leaf since the last call.
-    pub fn take_fresh(&mut self) -> Vec<TxId> {
+    pub(crate) fn take_fresh(&mut self) -> Vec<TxId> {
         std::mem::take(&mut self.fresh)
     }
 
     /// The header's hash at a height some honest node executed.
-    pub fn header_at(&self, committee: usize, height: Height) -> Option<shardpay_types::HeaderHash> {
+    pub(crate) fn header_at(&self, committee: usize, height: Height) -> Option<shardpay_types::HeaderHash> {
         let at = (height.get() as usize).checked_sub(1)?;
         self.pages.get(committee)?.headers.get(at).map(|(hash, _)| *hash)
     }
 
     /// The block at a height some honest node executed.
-    pub fn block_at(&self, committee: usize, height: Height) -> Option<&Arc<LedgerBlock>> {
+    pub(crate) fn block_at(&self, committee: usize, height: Height) -> Option<&Arc<LedgerBlock>> {
         let at = (height.get() as usize).checked_sub(1)?;
         self.pages.get(committee)?.headers.get(at).map(|(_, block)| block)
     }
 
     /// Last height any honest node executed.
-    pub fn height(&self, committee: usize) -> Height {
+    pub(crate) fn height(&self, committee: usize) -> Height {
         Height::new(self.pages[committee].headers.len() as u64)
     }
 
     /// Epoch of a committee's last header (or the one that follows, when that closed its epoch).
-    pub fn epoch(&self, committee: usize) -> usize {
+    pub(crate) fn epoch(&self, committee: usize) -> usize {
         self.pages[committee].epoch
     }
 
     /// The plan of `epoch`, once some committee closed the epoch before it.
-    pub fn plan(&self, epoch: usize) -> Option<&Arc<Plan>> {
+    pub(crate) fn plan(&self, epoch: usize) -> Option<&Arc<Plan>> {
         self.plans.get(epoch)
     }
 
-    /// Where a transaction left its leaf.
-    pub fn leaf(&self, txid: &TxId) -> Option<&LeafPlace> {
-        self.leaves.get(txid)
-    }
-
     /// All leaves, by txid.
-    pub fn leaves(&self) -> impl Iterator<Item = (&TxId, &LeafPlace)> {
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (&TxId, &LeafPlace)> {
         self.leaves.iter()
     }
 
     /// Whether a deposit was minted.
-    pub fn deposit_used(&self, deposit: &DepositRef) -> bool {
+    pub(crate) fn deposit_used(&self, deposit: &DepositRef) -> bool {
         self.deposits.contains(deposit)
     }
 
     /// State of an account.
-    pub fn account(&self, committee: usize, key: &PublicKey) -> AccountState {
+    pub(crate) fn account(&self, committee: usize, key: &PublicKey) -> AccountState {
         self.pages[committee].accounts.get(key).copied().unwrap_or(AccountState::EMPTY)
     }
 
     /// The sequence an account's next transaction must carry.
-    pub fn next_sequence(&self, committee: usize, key: &PublicKey) -> Sequence {
+    pub(crate) fn next_sequence(&self, committee: usize, key: &PublicKey) -> Sequence {
         self.account(committee, key).next_sequence
     }
 
     /// Messages debited and not credited yet, over the whole system.
-    pub fn in_flight(&self) -> u64 {
+    pub(crate) fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
     /// Pairs of committees with messages under way, and how many.
-    pub fn flights(&self) -> Vec<((usize, usize), usize)> {
+    pub(crate) fn flights(&self) -> Vec<((usize, usize), usize)> {
         let under_way = self.flight.iter().filter(|(_, messages)| !messages.is_empty());
         under_way.map(|(pair, messages)| (*pair, messages.len())).collect()
-    }
-
-    /// Number of leaves of transactions.
-    pub fn leaf_count(&self) -> usize {
-        self.leaves.len()
     }
 
     fn check_approvals(&self, change: &shardpay_types::EpochChange) -> Result<(), Violation> {
@@ -272,7 +262,12 @@ impl Books {
         let header = &certified.header;
         let source = header.committee.index();
         let known = self.header_at(source, header.height);
-        hold!(known == Some(header_hash(header)), rule, "header {} of committee {source} is not its own", header.height);
+        hold!(
+            known == Some(header_hash(header)),
+            rule,
+            "header {} of committee {source} is not its own",
+            header.height
+        );
         let plan = self.plans.get(header.epoch.get() as usize);
         let good = plan.is_some_and(|plan| certificate_holds(&*self.scheme, &self.chain, plan, certified));
         hold!(good, rule, "certificate of height {} of committee {source} does not hold", header.height);

@@ -6,7 +6,7 @@ use super::{Violation, hold};
 
 /// The bounds of one run, from the design and the configuration given to the nodes.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Protocol constant.
     pub gc_depth: u64,
     /// Commits handed out and not executed.
@@ -28,7 +28,7 @@ const MISSING_PER_BLOCK: usize = 64;
 
 impl Bounds {
     /// Checks the gauges of a node whose committee has `members`.
-    pub fn check(&self, node: usize, members: usize, status: &Status) -> Result<(), Violation> {
+    pub(crate) fn check(&self, node: usize, members: usize, status: &Status) -> Result<(), Violation> {
         let consensus = &status.consensus;
         let rounds = consensus.highest_accepted.since(consensus.last_output) + 3 * self.gc_depth + 16;
         let limits = [

@@ -28,7 +28,7 @@ pub(crate) fn certificate_holds(
 
 /// What is certified in each committee.
 #[derive(Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     /// Per committee: certificates were checked up to this height.
     checked: Vec<u64>,
     /// Per node: last height put out as certified in this incarnation.
@@ -39,23 +39,23 @@ pub struct Certificates {
 
 impl Certificates {
     /// Of so many committees and nodes.
-    pub fn new(committees: usize, nodes: usize) -> Self {
+    pub(crate) fn new(committees: usize, nodes: usize) -> Self {
         Self { checked: vec![0; committees], last: vec![0; nodes], count: 0 }
     }
 
     /// `node` starts again: what it puts out starts again, too.
-    pub fn restarted(&mut self, node: usize) {
+    pub(crate) fn restarted(&mut self, node: usize) {
         self.last[node] = 0;
     }
 
     /// Highest height certified in `committee`, as far as any honest node said.
-    pub fn height(&self, committee: usize) -> Height {
+    pub(crate) fn height(&self, committee: usize) -> Height {
         Height::new(self.checked[committee])
     }
 
     /// Honest `node` says that a header is certified. Each header's certificate is checked in full the
     /// first time, later ones by hash (and every 16th in full).
-    pub fn certified(
+    pub(crate) fn certified(
         &mut self,
         node: usize,
         books: &Books,
@@ -66,7 +66,11 @@ impl Certificates {
         let (committee, height) = (header.committee.index(), header.height);
         let known = books.header_at(committee, height);
         let rule = "certificates";
-        hold!(known == Some(header_hash(header)), rule, "committee {committee} height {height} is certified, not executed");
+        hold!(
+            known == Some(header_hash(header)),
+            rule,
+            "committee {committee} height {height} is certified, not executed"
+        );
         let last = &mut self.last[node];
         hold!(height.get() > *last, rule, "height {height} certified after {last}");
         *last = height.get();

@@ -14,7 +14,7 @@ use super::{Violation, hold};
 
 /// A committee in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CommitKey {
+pub(crate) struct CommitKey {
     /// The committee.
     pub committee: usize,
     /// The epoch.
@@ -31,7 +31,7 @@ struct Known {
 
 /// What was committed.
 #[derive(Debug, Default)]
-pub struct Commits {
+pub(crate) struct Commits {
     lines: BTreeMap<CommitKey, BTreeMap<u64, Known>>,
     /// Per node: the epoch and leader's round it handed out last since it started.
     last: BTreeMap<usize, (CommitKey, u64)>,
@@ -41,17 +41,12 @@ pub struct Commits {
 
 impl Commits {
     /// `node` starts again, or resumes above a gap.
-    pub fn resumed(&mut self, node: usize) {
+    pub(crate) fn resumed(&mut self, node: usize) {
         self.last.remove(&node);
     }
 
-    /// Highest leader's round committed in a committee and epoch.
-    pub fn highest(&self, key: CommitKey) -> u64 {
-        self.lines.get(&key).and_then(|line| line.keys().next_back().copied()).unwrap_or(0)
-    }
-
     /// Honest `node` hands `commit` to its ledger.
-    pub fn committed(&mut self, node: usize, key: CommitKey, commit: &Commit) -> Result<(), Violation> {
+    pub(crate) fn committed(&mut self, node: usize, key: CommitKey, commit: &Commit) -> Result<(), Violation> {
         self.count += 1;
         let round = commit.anchor.round.get();
         let content = content_of(commit);

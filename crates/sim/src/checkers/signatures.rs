@@ -25,18 +25,18 @@ enum Slot {
 
 /// What each honest node signed and let out.
 #[derive(Debug)]
-pub struct Signatures {
+pub(crate) struct Signatures {
     signed: Vec<BTreeMap<Slot, [u8; 16]>>,
 }
 
 impl Signatures {
     /// Of so many nodes.
-    pub fn new(nodes: usize) -> Self {
+    pub(crate) fn new(nodes: usize) -> Self {
         Self { signed: vec![BTreeMap::new(); nodes] }
     }
 
     /// Honest `node`, member number `member` of its committee, sends `message`.
-    pub fn sent(&mut self, node: usize, member: usize, message: &PeerMessage) -> Result<(), Violation> {
+    pub(crate) fn sent(&mut self, node: usize, member: usize, message: &PeerMessage) -> Result<(), Violation> {
         match message {
             PeerMessage::Blocks(blocks) => {
                 for raw in &blocks.blocks {
@@ -57,7 +57,7 @@ impl Signatures {
     }
 
     /// Honest `node` consents to a plan.
-    pub fn approved(&mut self, node: usize, approval: &PlanApproval) -> Result<(), Violation> {
+    pub(crate) fn approved(&mut self, node: usize, approval: &PlanApproval) -> Result<(), Violation> {
         self.once(node, Slot::Plan { epoch: approval.epoch.get() }, first_half(&approval.plan.0))
     }
 

@@ -21,7 +21,7 @@ use crate::rng::Stream;
 
 /// The ledger's half of a disk; the node keeps a second handle.
 #[derive(Debug, Clone)]
-pub struct SimStore(Arc<Mutex<Cell>>);
+pub(crate) struct SimStore(Arc<Mutex<Cell>>);
 
 #[derive(Debug, Default)]
 struct Cell {
@@ -37,7 +37,7 @@ struct Cell {
 
 impl SimStore {
     /// An empty store; `crashes`: whether what is durable must be kept apart.
-    pub fn new(crashes: bool) -> Self {
+    pub(crate) fn new(crashes: bool) -> Self {
         let durable = crashes.then(MemStore::new);
         Self(Arc::new(Mutex::new(Cell { durable, ..Cell::default() })))
     }
@@ -47,7 +47,7 @@ impl SimStore {
     }
 
     /// Number of batches that are not durable.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.cell().pending.len()
     }
 
@@ -129,7 +129,7 @@ impl Store for SimStore {
 
 /// The replica's half: records, and the node's view of the whole disk.
 #[derive(Debug)]
-pub struct Disk {
+pub(crate) struct Disk {
     /// The ledger's half.
     pub store: SimStore,
     kept: Kept,
@@ -168,7 +168,7 @@ impl Kept {
 
 impl Disk {
     /// An empty disk; `crashes`: whether its node can crash.
-    pub fn new(crashes: bool) -> Self {
+    pub(crate) fn new(crashes: bool) -> Self {
         Self {
             store: SimStore::new(crashes),
             kept: Kept::default(),
@@ -181,7 +181,7 @@ impl Disk {
     }
 
     /// Writes a record. `forget`: the planted bug that only says so.
-    pub fn write(&mut self, id: PersistId, record: Record, forget: bool) {
+    pub(crate) fn write(&mut self, id: PersistId, record: Record, forget: bool) {
         self.written += 1;
         if forget {
             // The order is there to be reported, its content is gone.
@@ -193,18 +193,18 @@ impl Disk {
     }
 
     /// Whether a sync should start: something is pending and none is under way.
-    pub fn wants_sync(&self) -> bool {
+    pub(crate) fn wants_sync(&self) -> bool {
         self.syncing.is_none() && (!self.pending.is_empty() || self.crashes && self.store.pending() > 0)
     }
 
     /// Starts a group sync over everything written; `lag`: the ledger's batches stay behind.
-    pub fn start_sync(&mut self, lag: bool) {
+    pub(crate) fn start_sync(&mut self, lag: bool) {
         let batches = if lag { 0 } else { self.store.pending() };
         self.syncing = Some((self.written, batches));
     }
 
     /// The sync has ended: the highest record that is durable now, if any is new.
-    pub fn end_sync(&mut self) -> Option<PersistId> {
+    pub(crate) fn end_sync(&mut self) -> Option<PersistId> {
         let (upto, batches) = self.syncing.take()?;
         let mut last = None;
         while self.durable < upto {
@@ -218,7 +218,7 @@ impl Disk {
     }
 
     /// The node dies. Returns (records lost, batches lost, whether the planted bug tore a batch).
-    pub fn crash(&mut self, stream: &mut Stream, torn: bool) -> (usize, usize, bool) {
+    pub(crate) fn crash(&mut self, stream: &mut Stream, torn: bool) -> (usize, usize, bool) {
         let survive = stream.between(0, self.pending.len() as u64);
         for _ in 0..survive {
             let (_, record) = self.pending.pop_front().expect("counted");
@@ -235,13 +235,13 @@ impl Disk {
     }
 
     /// The store is lost.
-    pub fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         *self = Self { store: self.store.clone(), ..Self::new(true) };
         self.store.wipe();
     }
 
     /// What a restarting replica is given.
-    pub fn recovered(&self, epoch: Epoch) -> RecoveredRecords {
+    pub(crate) fn recovered(&self, epoch: Epoch) -> RecoveredRecords {
         let from = BlockRef {
             round: Round::ZERO,
             author: shardpay_types::MemberIndex::at(0),
@@ -261,7 +261,7 @@ impl Disk {
     }
 
     /// A stored block, durable or not.
-    pub fn block(&self, epoch: Epoch, reference: &BlockRef) -> Option<Arc<SealedBlock>> {
+    pub(crate) fn block(&self, epoch: Epoch, reference: &BlockRef) -> Option<Arc<SealedBlock>> {
         let pending = || {
             self.pending.iter().find_map(|(_, record)| match record {
                 Record::Block(block) if block.reference() == *reference => Some(block.clone()),
@@ -272,7 +272,7 @@ impl Disk {
     }
 
     /// Blocks of `epoch` below `below` may go, and those of epochs before the last.
-    pub fn prune(&mut self, epoch: Epoch, below: Round) {
+    pub(crate) fn prune(&mut self, epoch: Epoch, below: Round) {
         self.kept.blocks.retain(|(of, reference), _| {
             if *of == epoch { reference.round >= below } else { *of > epoch || of.next() == epoch }
         });

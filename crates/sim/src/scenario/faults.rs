@@ -169,7 +169,11 @@ pub(super) fn draw(scenario: &mut Scenario) {
     let mut faults: Vec<_> = (0..count).map(|_| draw_one(scenario, &mut stream)).collect();
     for node in lost {
         let at = Instant(stream.between(scenario.heal_at.0 / 4, scenario.heal_at.0 * 3 / 4));
-        faults.push(PlannedFault { at, until: at.after(stream.micros(100_000, 2_000_000)), fault: Fault::StoreLost { node } });
+        faults.push(PlannedFault {
+            at,
+            until: at.after(stream.micros(100_000, 2_000_000)),
+            fault: Fault::StoreLost { node },
+        });
     }
     faults.sort_by_key(|planned| planned.at);
     scenario.faults = faults;

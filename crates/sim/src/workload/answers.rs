@@ -1,7 +1,7 @@
 //! What members said, what became of it, and what is owed.
 
-use shardpay_replica::{Answer, Refusal};
 use shardpay_ledger::TxReject;
+use shardpay_replica::{Answer, Refusal};
 use shardpay_types::{Timestamp, Transaction, TxId};
 
 use super::{Life, Submission, Workload};
@@ -11,7 +11,7 @@ use crate::topology::NodeIndex;
 
 impl Workload {
     /// A member answered about a transaction.
-    pub fn answered(&mut self, life: Life, id: TxId, answer: &Answer) {
+    pub(crate) fn answered(&mut self, life: Life, id: TxId, answer: &Answer) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         tracked.answered = true;
         match answer {
@@ -47,7 +47,7 @@ impl Workload {
     }
 
     /// A transaction left a leaf.
-    pub fn executed(&mut self, id: &TxId) {
+    pub(crate) fn executed(&mut self, id: &TxId) {
         if self.open.remove(id)
             && let Some(tracked) = self.tracked.get(id)
             && self.executed.len() < 64
@@ -58,7 +58,7 @@ impl Workload {
 
     /// Clients look after what they sent: who got no answer, or no result and is of the impatient
     /// kind, asks another member with the same bytes.
-    pub fn look_after(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
+    pub(crate) fn look_after(&mut self, now: Instant, books: &Books) -> Vec<Submission> {
         let mut again = Vec::new();
         let mut over = Vec::new();
         for id in &self.open {
@@ -92,7 +92,7 @@ impl Workload {
 
     /// What an honest, living member holds, whose turn has come, and that is not executed: the
     /// transaction and its holder. `lives` says whether a process still runs and is honest.
-    pub fn stuck(
+    pub(crate) fn stuck(
         &self,
         ledger_time: impl Fn(usize) -> Timestamp,
         books: &Books,
@@ -111,7 +111,7 @@ impl Workload {
     }
 
     /// What was sent, for reports.
-    pub fn describe(&self, id: &TxId) -> String {
+    pub(crate) fn describe(&self, id: &TxId) -> String {
         self.tracked.get(id).map_or_else(String::new, |tracked| {
             format!(
                 "{:?} sent {:.3}, attempts {}, holders {:?}",

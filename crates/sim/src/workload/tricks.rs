@@ -5,7 +5,7 @@ use std::time::Duration;
 use shardpay_crypto::{shard_of_deposit, transaction_message};
 use shardpay_types::{Amount, DepositRef, MICROS_PER_COIN, Mint, Signature, Timestamp, Transaction};
 
-use super::{Submission, Workload};
+use super::{Submission, Terms, Workload};
 use crate::checkers::Books;
 use crate::engine::Instant;
 
@@ -93,9 +93,9 @@ impl Workload {
         if let (Trick::OldReplay, false) = (trick, self.executed.is_empty()) {
             self.coverage.hit("client: old replay");
             let transaction = *self.stream.pick(&self.executed);
-            let owner = transaction.debit().map_or(committee, |(key, _)| {
-                self.plan.owner(shardpay_crypto::shard_of(&key)).index()
-            });
+            let owner = transaction
+                .debit()
+                .map_or(committee, |(key, _)| self.plan.owner(shardpay_crypto::shard_of(&key)).index());
             return vec![Submission { at: now, node: self.member(owner), transaction }];
         }
         let first = self.sound(now, client, books);
@@ -146,21 +146,25 @@ impl Workload {
             Trick::Overdraft => {
                 self.coverage.hit("client: overdraft");
                 let amount = Amount::from_micros(balance.saturating_mul(2) + 1);
-                let transaction = self.payment(client, first_payee, sequence, amount, zero);
+                let transaction =
+                    self.payment(client, sequence, Terms { recipient: first_payee, amount, valid_until: zero });
                 vec![self.give(now, client, one, transaction)]
             }
             Trick::OverdraftOverTwo => {
                 self.coverage.hit("client: overdraft over two members");
                 let amount = Amount::from_micros((balance / 10 * 7).max(1));
-                let first = self.payment(client, first_payee, sequence, amount, zero);
-                let second = self.payment(client, second_payee, sequence + 1, amount, zero);
+                let first = self.payment(client, sequence, Terms { recipient: first_payee, amount, valid_until: zero });
+                let second =
+                    self.payment(client, sequence + 1, Terms { recipient: second_payee, amount, valid_until: zero });
                 vec![self.give(now, client, one, first), self.give(now, client, two, second)]
             }
             _ => {
                 self.coverage.hit("client: two contents for one sequence");
                 let (small, large) = (self.small(), self.small());
-                let first = self.payment(client, first_payee, sequence, small, zero);
-                let second = self.payment(client, second_payee, sequence, large, zero);
+                let first =
+                    self.payment(client, sequence, Terms { recipient: first_payee, amount: small, valid_until: zero });
+                let second =
+                    self.payment(client, sequence, Terms { recipient: second_payee, amount: large, valid_until: zero });
                 let first = self.give(now, client, one, first);
                 vec![first, self.give(now, client, two, second)]
             }
@@ -229,7 +233,7 @@ impl Workload {
             }
         };
         self.coverage.hit(name);
-        let transaction = self.payment(client, recipient, sequence, amount, valid_until);
+        let transaction = self.payment(client, sequence, Terms { recipient, amount, valid_until });
         let node = self.member(target);
         if sequence >= free + 300 || target != committee {
             return vec![Submission { at: now, node, transaction }];

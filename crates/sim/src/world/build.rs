@@ -33,8 +33,7 @@ impl World {
     pub(super) fn build(scenario: Scenario, trace: Option<Box<dyn Write + Send>>) -> Self {
         let seed = scenario.seed;
         let mut keys = Stream::new(seed, "node keys", 0);
-        let signers: Vec<_> =
-            (0..scenario.topology.nodes()).map(|_| scenario.scheme.signer(&keys.bytes())).collect();
+        let signers: Vec<_> = (0..scenario.topology.nodes()).map(|_| scenario.scheme.signer(&keys.bytes())).collect();
         let issuer = scenario.scheme.signer(&keys.bytes());
         let stranger = scenario.scheme.signer(&keys.bytes());
         let genesis = Arc::new(genesis(&scenario, &signers, issuer.public_key(), keys.bytes()));
@@ -146,13 +145,7 @@ fn bodies(scenario: &Scenario, signers: &[Arc<dyn Signer>], chain: ChainId) -> (
     (bodies, twins)
 }
 
-fn body(
-    scenario: &Scenario,
-    signers: &[Arc<dyn Signer>],
-    chain: ChainId,
-    node: NodeIndex,
-    number: usize,
-) -> Body {
+fn body(scenario: &Scenario, signers: &[Arc<dyn Signer>], chain: ChainId, node: NodeIndex, number: usize) -> Body {
     let seed = scenario.seed;
     let kind = scenario.byzantine.get(&node);
     let mut stream = Stream::new(seed, "twist kind", number as u64);

@@ -152,9 +152,10 @@ impl World {
         self.figures.events = self.trace.events;
         self.figures.payments = self.workload.payments as u64;
         self.figures.faults = self.scenario.fault_count() as u64;
-        let certified = self.books.leaves().filter(|(_, leaf)| {
-            leaf.applied && leaf.height <= self.certificates.height(leaf.committee)
-        });
+        let certified = self
+            .books
+            .leaves()
+            .filter(|(_, leaf)| leaf.applied && leaf.height <= self.certificates.height(leaf.committee));
         self.figures.certified = certified.count() as u64;
         self.figures.blocks = (0..self.scenario.topology.committees()).map(|id| self.books.height(id).get()).sum();
         self.figures.commits = self.commits.count;

@@ -116,7 +116,8 @@ impl World {
         self.coverage.add("crash: ledger batches lost", batches as u64);
         self.trace.event(now, at as u32, "crash", records as u64);
         if self.trace.is_written() {
-            self.trace.line(now, format_args!("{at:>3} dies ({point}), {records} records, {batches} batches not synced"));
+            self.trace
+                .line(now, format_args!("{at:>3} dies ({point}), {records} records, {batches} batches not synced"));
         }
     }
 
@@ -196,7 +197,8 @@ impl World {
 
     pub(super) fn signaler_acts(&mut self, number: usize) {
         let (_, act) = self.scenario.signaler[number];
-        let epochs: Vec<_> = (0..self.scenario.topology.committees()).map(|committee| self.books.epoch(committee)).collect();
+        let epochs: Vec<_> =
+            (0..self.scenario.topology.committees()).map(|committee| self.books.epoch(committee)).collect();
         let epoch = epochs[0];
         let settled = epochs.iter().all(|other| *other == epoch);
         let Some(current) = self.books.plan(epoch).filter(|_| settled).cloned() else {

@@ -251,7 +251,8 @@ impl World {
             let now = self.line.now();
             self.trace.event(now, at as u32, "commit", commit.anchor.round.get());
             if self.trace.is_written() {
-                self.trace.line(now, format_args!("{at:>3} commits {:?} blocks {}", commit.anchor, commit.blocks.len()));
+                self.trace
+                    .line(now, format_args!("{at:>3} commits {:?} blocks {}", commit.anchor, commit.blocks.len()));
             }
             if self.bodies[at].honest {
                 if commit.blocks.iter().any(|block| !block.block().payload.is_empty()) {
@@ -324,7 +325,8 @@ impl World {
             let now = self.line.now();
             for made in &executed.blocks {
                 let header = &made.block.header;
-                self.trace.line(now, format_args!("{at:>3} makes block {} of round {}", header.height, header.anchor.round));
+                self.trace
+                    .line(now, format_args!("{at:>3} makes block {} of round {}", header.height, header.anchor.round));
             }
             return Ok(());
         }
@@ -336,7 +338,8 @@ impl World {
             if self.trace.is_written() {
                 let header = &made.block.header;
                 let anchor = header.anchor.round;
-                self.trace.line(now, format_args!("{at:>3} makes block {} of round {anchor}, new: {new}", header.height));
+                self.trace
+                    .line(now, format_args!("{at:>3} makes block {} of round {anchor}, new: {new}", header.height));
             }
             if new {
                 self.note_work(at);

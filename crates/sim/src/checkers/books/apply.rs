@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use shardpay_crypto::{plan_hash, shard_of, shard_of_deposit, transaction_message, txid};
 use shardpay_types::{
-    AccountState, Amount, ClosingRecord, CreditOutcome, EpochChange, ExecutedCredit, ExecutedPack,
-    ExecutedTransaction, LedgerBlock, LedgerItem, MessageKind, Mint, Outcome, OutboxMessage, PublicKey, Sequence,
-    ShardId, Timestamp, Transaction, TxId,
+    AccountState, Amount, ClosingRecord, CreditOutcome, EpochChange, ExecutedCredit, ExecutedPack, ExecutedTransaction,
+    LedgerBlock, LedgerItem, MessageKind, Mint, OutboxMessage, Outcome, PublicKey, Sequence, ShardId, Timestamp,
+    Transaction, TxId,
 };
 
 use super::{Books, LeafPlace};
@@ -111,7 +111,8 @@ impl Books {
     /// Which committee owns a shard, by walking the plan.
     fn owner(&self, shard: ShardId) -> usize {
         let owns = |c: &shardpay_types::CommitteePlan| {
-            (usize::from(c.shard_first)..usize::from(c.shard_first) + usize::from(c.shard_count)).contains(&shard.index())
+            (usize::from(c.shard_first)..usize::from(c.shard_first) + usize::from(c.shard_count))
+                .contains(&shard.index())
         };
         self.plans[0].committees.iter().position(owns).expect("plans cover every shard")
     }
