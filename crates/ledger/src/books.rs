@@ -137,6 +137,16 @@ impl Books {
         &self.rules
     }
 
+    /// Brings the accounts of these transactions near; see [`Accounts::warm`].
+    pub fn warm<'a>(&self, transactions: impl IntoIterator<Item = &'a Transaction>) {
+        let keys = transactions.into_iter().flat_map(|transaction| match transaction {
+            Transaction::Payment(tx) => [Some(&tx.body.sender), Some(&tx.body.recipient)],
+            Transaction::Redeem(tx) => [Some(&tx.body.sender), None],
+            Transaction::Mint(tx) => [None, Some(&tx.body.recipient)],
+        });
+        self.accounts.warm(keys.flatten());
+    }
+
     /// Decides a payment or redeem at ledger time `now`.
     ///
     /// # Panics
