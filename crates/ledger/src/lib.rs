@@ -22,6 +22,8 @@ mod outbox;
 mod replay;
 mod roots;
 mod serve;
+#[cfg(test)]
+mod tests;
 mod tip;
 pub mod verify;
 
