@@ -125,6 +125,9 @@ pub fn genesis_ref(context: &Context, author: MemberIndex) -> BlockRef {
     BlockRef { round: Round::ZERO, author, digest: BlockDigest(digest) }
 }
 
+/// Blocks up to that many transactions are verified in one batch with them.
+const SMALL_BLOCK_TRANSACTIONS: usize = 64;
+
 /// Everything about a block but its signatures.
 pub fn check_structure(context: &Context, quorum: usize, block: &SealedBlock) -> Result<(), BlockReject> {
     let body = block.block();
@@ -196,6 +199,25 @@ pub fn verify_transactions(
     verifier: &Verifier<'_>,
     transactions: &[Transaction],
 ) -> Result<(), usize> {
+    let place = (chain, issuer);
+    verify_signatures(place, verifier, None, transactions).map_err(|fault| match fault {
+        SignatureFault::Transaction(index) => index,
+        SignatureFault::Block => unreachable!("no block was given"),
+    })
+}
+
+enum SignatureFault {
+    Block,
+    Transaction(usize),
+}
+
+/// One batch: the signature of a block, if given, and those of its transactions.
+fn verify_signatures(
+    (chain, issuer): (&ChainId, &PublicKey),
+    verifier: &Verifier<'_>,
+    block: Option<SignedItem<'_>>,
+    transactions: &[Transaction],
+) -> Result<(), SignatureFault> {
     let unseen = |transaction: &Transaction| {
         verifier.cache.is_none_or(|cache| !cache.contains(&(verifier.fingerprint)(chain, transaction)))
     };
@@ -207,21 +229,22 @@ pub fn verify_transactions(
         unverified.push((index, start..bytes.len()));
     }
     let signer = |transaction: &Transaction| transaction.debit().map_or(*issuer, |(sender, _)| sender);
-    let items: Vec<SignedItem<'_>> = unverified
-        .iter()
-        .map(|(index, range)| SignedItem {
-            key: signer(&transactions[*index]),
-            message: &bytes[range.clone()],
-            signature: *transactions[*index].signature(),
-        })
-        .collect();
+    let signed = unverified.iter().map(|(index, range)| SignedItem {
+        key: signer(&transactions[*index]),
+        message: &bytes[range.clone()],
+        signature: *transactions[*index].signature(),
+    });
+    let items: Vec<SignedItem<'_>> = block.into_iter().chain(signed).collect();
     // A good signature implies an acceptable signing key (the scheme's contract).
-    let verdicts = verifier.scheme.verify_batch(&items);
+    let mut verdicts = verifier.scheme.verify_batch(&items).into_iter();
+    if block.is_some() && verdicts.next() != Some(true) {
+        return Err(SignatureFault::Block);
+    }
     let recipient_good = |index: usize| {
         transactions[index].recipient().is_none_or(|recipient| verifier.scheme.key_acceptable(&recipient))
     };
     let bad = unverified.iter().zip(verdicts).find(|((index, _), good)| !good || !recipient_good(*index));
-    bad.map_or(Ok(()), |((index, _), _)| Err(*index))
+    bad.map_or(Ok(()), |((index, _), _)| Err(SignatureFault::Transaction(*index)))
 }
 
 /// Decodes and checks a block that came off the wire, cheapest rules first.
@@ -233,10 +256,19 @@ pub fn validate(
     let block = SealedBlock::decode(raw)?;
     check_structure(context, verifier.quorum, &block)?;
     let author = context.members.key(block.block().author).ok_or(BlockReject::UnknownAuthor)?;
-    if !block.signed_by(author, verifier.scheme) {
+    let transactions = &block.block().payload.transactions;
+    let place = (&context.chain, &context.issuer);
+    // A small block is one batch with its transactions: cheaper than one alone. A large one with a bad
+    // author's signature must not cost a large batch.
+    let message = block.signed_message();
+    let together = transactions.len() <= SMALL_BLOCK_TRANSACTIONS;
+    if !together && !verifier.scheme.verify(author, &message, &block.block().signature) {
         return Err(BlockReject::BadSignature);
     }
-    verify_transactions(&context.chain, &context.issuer, verifier, &block.block().payload.transactions)
-        .map_err(|index| BlockReject::BadTransaction { index })?;
+    let signed = SignedItem { key: *author, message: &message, signature: block.block().signature };
+    verify_signatures(place, verifier, together.then_some(signed), transactions).map_err(|fault| match fault {
+        SignatureFault::Block => BlockReject::BadSignature,
+        SignatureFault::Transaction(index) => BlockReject::BadTransaction { index },
+    })?;
     Ok(Verified::trust(Arc::new(block)))
 }
