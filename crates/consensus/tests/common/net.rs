@@ -53,6 +53,8 @@ pub struct Node {
     /// Commits handed out in this life and the ones executed before it.
     pub commits: Vec<Arc<Commit>>,
     executed: usize,
+    /// Payloads in `commits`.
+    seen: BTreeSet<u64>,
     life: u64,
     /// Orders that are neither traffic nor commits.
     pub notices: Vec<Output>,
@@ -73,6 +75,8 @@ pub struct Net {
     /// Changes an instance's configuration at its start.
     pub tune: fn(&mut Config),
     pub filter: Option<Filter>,
+    /// A member that is far behind gets what was executed elsewhere, as the ledger would fetch it.
+    pub replays: bool,
     /// Block messages and requests sent so far, and when the last one was.
     pub traffic: u64,
     pub last_traffic: Timestamp,
@@ -101,6 +105,7 @@ impl Net {
             now: Timestamp::from_millis(10_000),
             tune,
             filter: None,
+            replays: false,
             traffic: 0,
             last_traffic: Timestamp::ZERO,
             blocks_to: vec![0; options.members],
@@ -132,6 +137,8 @@ impl Net {
         self.nodes[node].dag = None;
         let executed = self.nodes[node].executed;
         self.nodes[node].commits.truncate(executed);
+        let kept = self.nodes[node].commits.iter().flat_map(|commit| &commit.blocks).flat_map(|block| tags(block));
+        self.nodes[node].seen = kept.collect();
     }
 
     /// Starts an instance from its store.
@@ -213,10 +220,32 @@ impl Net {
                     }
                 }
                 Output::Commit(commit) => self.committed(node, commit),
+                Output::FarBehind { .. } if self.replays => {
+                    self.nodes[node].notices.push(output);
+                    self.replay(node);
+                }
                 Output::Prune { below } => self.nodes[node].store.retain(|block, _| block.round >= below),
                 other => self.nodes[node].notices.push(other),
             }
         }
+    }
+
+    /// The ledger of a member that is far behind catches up by certified blocks.
+    fn replay(&mut self, node: usize) {
+        let tip = |other: &Node| other.commits[..other.executed].last().map(|commit| commit.anchor.round);
+        let Some(tip) = self.nodes.iter().filter_map(tip).max() else { return };
+        if self.nodes[node].commits.last().is_some_and(|own| own.anchor.round >= tip) {
+            return;
+        }
+        let state = &mut self.nodes[node];
+        state.commits = self.agreed.range(..=tip).map(|(_, commit)| commit.clone()).collect();
+        state.executed = state.commits.len();
+        state.seen.extend(state.commits.iter().flat_map(|commit| &commit.blocks).flat_map(|block| tags(block)));
+        // Commits in execution belong to the life before.
+        state.life += 1;
+        let last = state.commits.last().expect("the tip is agreed").clone();
+        let dag = state.dag.as_mut().expect("it gave the order");
+        dag.handle(self.now, Input::Rejoin { anchor: last.anchor, leaders: last.leaders.clone() });
     }
 
     fn persist(&mut self, node: usize, block: Arc<SealedBlock>) {
@@ -244,6 +273,7 @@ impl Net {
         assert_eq!(**agreed, *commit, "member {node} commits something else");
         let state = &mut self.nodes[node];
         assert!(state.commits.last().is_none_or(|last| last.anchor.round < commit.anchor.round));
+        state.seen.extend(commit.blocks.iter().flat_map(|block| tags(block)));
         state.commits.push(commit);
         let life = state.life;
         self.schedule(self.options.execution_ms, Event::Executed { node, life });
@@ -331,7 +361,7 @@ impl Net {
 
     /// Whether a member has committed a payload.
     pub fn has(&self, node: usize, tag: u64) -> bool {
-        self.nodes[node].commits.iter().any(|commit| commit.blocks.iter().any(|block| tags(block).contains(&tag)))
+        self.nodes[node].seen.contains(&tag)
     }
 
     /// Whether all running members have committed a payload.
