@@ -166,7 +166,9 @@ fn transition(criterion: &mut Criterion) {
         let keys: Vec<PublicKey> = (0..accounts).map(key).collect();
         let mut table = Accounts::new(7, accounts);
         let rich = AccountState { balance: Amount::from_micros(1 << 40), next_sequence: Sequence::ZERO };
-        keys.iter().for_each(|key| drop(table.create(*key, rich)));
+        for key in &keys {
+            table.create(*key, rich);
+        }
         let total = Total::from_micros((1 << 40) * accounts as u128);
         let totals = Totals { balances: total, minted: total, ..Totals::ZERO };
         let mut books = Books::new(Rules::new(&plan, CommitteeId::at(0)), table, totals);
