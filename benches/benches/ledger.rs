@@ -77,6 +77,9 @@ impl Store for Sink {
     fn certificate(&self, _: Height) -> Result<Option<Certificate>, StoreError> {
         Ok(Some(certificate()))
     }
+    fn checkpoint(&self) -> Result<Option<shardpay_types::CertifiedCheckpoint>, StoreError> {
+        Ok(None)
+    }
     fn history_node(&self, _: u8, _: u64) -> Result<Option<Hash>, StoreError> {
         Ok(None)
     }

@@ -175,6 +175,8 @@ pub trait Store: Send {
     fn history_node(&self, level: u8, position: u64) -> Result<Option<Hash>, StoreError>;
     /// Closing records of `committee` from epoch `from`, ascending.
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError>;
+    /// The last certified checkpoint written, if any.
+    fn checkpoint(&self) -> Result<Option<CertifiedCheckpoint>, StoreError>;
     /// Writes a batch atomically. Durable when the driver syncs, or lost as a whole.
     fn write(&mut self, batch: StateBatch) -> Result<(), StoreError>;
 }

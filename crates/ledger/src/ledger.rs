@@ -58,6 +58,8 @@ pub struct LedgerView {
     pub uncertified: Vec<MadeBlock>,
     /// The latest certified header.
     pub last_certified: Option<CertifiedHeader>,
+    /// The last checkpoint known to be certified.
+    pub checkpoint: Option<CertifiedCheckpoint>,
     /// The next plan, from the execution of the closing block until the next epoch opens.
     pub closed: Option<Arc<Plan>>,
 }
@@ -92,6 +94,7 @@ pub struct Ledger<S: Store> {
     /// Executed blocks whose certificate is not known.
     pub(crate) pending: BTreeMap<Height, Sealed>,
     pub(crate) certified: Option<Certified>,
+    pub(crate) checkpoint: Option<CertifiedCheckpoint>,
 }
 
 impl<S: Store> Ledger<S> {
@@ -158,6 +161,7 @@ impl<S: Store> Ledger<S> {
             acknowledged: logs().map(|(id, log)| (id, log.acknowledged.count())).collect(),
             uncertified: self.pending.values().map(|sealed| sealed.made.clone()).collect(),
             last_certified: self.certified.as_ref().map(|certified| certified.header.clone()),
+            checkpoint: self.checkpoint.clone(),
             closed: self.running.closed.as_ref().map(|(plan, _)| plan.clone()),
         }
     }
@@ -272,7 +276,9 @@ impl<S: Store> Ledger<S> {
 
     /// Stores a certified checkpoint. The caller has verified it.
     pub fn store_checkpoint(&mut self, certified: CertifiedCheckpoint) -> Result<(), StoreError> {
-        self.store.write(StateBatch { checkpoint: Some(certified), ..StateBatch::default() })
+        self.store.write(StateBatch { checkpoint: Some(certified.clone()), ..StateBatch::default() })?;
+        self.checkpoint = Some(certified);
+        Ok(())
     }
 
     /// Writes a finished draft and makes it the state. On an error everything is as before.

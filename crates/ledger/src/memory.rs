@@ -31,11 +31,6 @@ impl MemStore {
         Self::default()
     }
 
-    /// The last certified checkpoint stored.
-    pub fn checkpoint(&self) -> Option<&CertifiedCheckpoint> {
-        self.checkpoint.as_ref()
-    }
-
     /// All ledger blocks, ascending; for checkers.
     pub fn all_blocks(&self) -> impl DoubleEndedIterator<Item = &Arc<LedgerBlock>> {
         self.blocks.values()
@@ -91,6 +86,10 @@ impl Store for MemStore {
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError> {
         let to = Epoch::new(u64::MAX);
         Ok(self.closings.range((committee, from)..=(committee, to)).map(|(_, record)| record.clone()).collect())
+    }
+
+    fn checkpoint(&self) -> Result<Option<CertifiedCheckpoint>, StoreError> {
+        Ok(self.checkpoint.clone())
     }
 
     fn write(&mut self, batch: StateBatch) -> Result<(), StoreError> {

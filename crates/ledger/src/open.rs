@@ -97,6 +97,7 @@ impl<S: Store> Ledger<S> {
             leaders: Leaders::new(u64::from(genesis.constants.gc_depth)),
             pending: BTreeMap::new(),
             certified: None,
+            checkpoint: None,
             judge,
         }
     }
@@ -141,6 +142,7 @@ impl<S: Store> Ledger<S> {
             leaders: restore_leaders(u64::from(genesis.constants.gc_depth), &tip.leaders),
             pending,
             certified,
+            checkpoint: store.checkpoint()?,
             judge,
             store,
         };

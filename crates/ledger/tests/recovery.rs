@@ -248,6 +248,9 @@ impl Store for Failing {
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError> {
         self.inner.closings(committee, from)
     }
+    fn checkpoint(&self) -> Result<Option<shardpay_types::CertifiedCheckpoint>, StoreError> {
+        self.inner.checkpoint()
+    }
     fn write(&mut self, batch: StateBatch) -> Result<(), StoreError> {
         self.check()?;
         self.inner.write(batch)

@@ -22,6 +22,9 @@ use crate::counters::Refused;
 
 /// Approvals remembered; older epochs are over.
 const APPROVALS_MAX: usize = 16;
+/// How often an own checkpoint vote is sent. When all members restart between an epoch's end and its
+/// certificate, too few can compute the state at that end again: who still can must not ask for ever.
+const SENDS_MAX: u32 = 12;
 
 #[derive(Debug, Clone, Copy)]
 struct Approved {
@@ -40,6 +43,7 @@ struct Closing {
     certified: bool,
     resend_at: Option<Timestamp>,
     backoff: Backoff,
+    sent: u32,
 }
 
 pub(crate) struct Epochs {
@@ -133,7 +137,24 @@ impl Epochs {
             certified: false,
             resend_at: None,
             backoff: Backoff::START,
+            sent: 0,
         });
+    }
+
+    /// The epoch of `members` had closed and its checkpoint was certified before a restart.
+    pub(crate) fn recall(&mut self, members: Membership, certified: &CertifiedCheckpoint) {
+        let own = members.own;
+        self.closed(members);
+        let Some(closing) = &mut self.closing else { return };
+        closing.certified = true;
+        let signatures = certified.certificate.signatures().iter();
+        closing.votes = signatures
+            .map(|signed| {
+                let vote = CheckpointVote { checkpoint: certified.checkpoint.clone(), signature: signed.signature };
+                (signed.member, vote)
+            })
+            .collect();
+        closing.own = own.and_then(|own| closing.votes.get(&own).cloned());
     }
 
     /// The ledger hashed its state at the epoch's end: sign it.
@@ -183,8 +204,9 @@ impl Closing {
         for peer in self.members.peers() {
             core.out.send(peer, message.clone());
         }
+        self.sent += 1;
         let wait = self.backoff.next(core.config.resend);
-        self.resend_at = Some(core.now.after(core.jittered(wait)));
+        self.resend_at = (self.sent < SENDS_MAX).then(|| core.now.after(core.jittered(wait)));
     }
 
     fn vote(&mut self, core: &mut Core, from: NodeId, vote: CheckpointVote) {

@@ -13,7 +13,7 @@ use std::sync::{Arc, RwLock};
 use shardpay_consensus::{Context, Recovered, Start, Status as ConsensusStatus};
 use shardpay_crypto::{SealedBlock, SignatureScheme, Signer, VerifiedCache};
 use shardpay_ledger::LedgerView;
-use shardpay_types::{Epoch, Height, LedgerHeader, MemberIndex, Plan, Round, Timestamp};
+use shardpay_types::{CertifiedCheckpoint, Epoch, Height, LedgerHeader, MemberIndex, Plan, Round, Timestamp};
 
 use crate::api::{Input, LedgerOrder, Output, RecoveredRecords, Refusal, Status};
 use crate::budget::Budgets;
@@ -130,7 +130,7 @@ impl Replica {
         for (destination, count) in &ledger.acknowledged {
             self.source.recall(*destination, *count);
         }
-        self.recall_last_epoch(ledger.closed.is_some());
+        self.recall_last_epoch(ledger.closed.is_some(), ledger.checkpoint);
         self.destination.recall(&ledger.cursors);
         self.destination.executed(ledger.status.height, &ledger.cursors);
         for made in &ledger.uncertified {
@@ -146,14 +146,18 @@ impl Replica {
 
     /// The epoch before the running one may still lack its last certificate or its checkpoint. Its plan
     /// is not stored; its members are taken to be the running plan's.
-    fn recall_last_epoch(&mut self, closed: bool) {
+    fn recall_last_epoch(&mut self, closed: bool, checkpoint: Option<CertifiedCheckpoint>) {
         let running = self.members.epoch();
         if closed || running == Epoch::ZERO {
             return;
         }
         let plan = Plan { epoch: running.previous(), ..Plan::clone(&self.members.plan) };
         let last = Membership { plan: Arc::new(plan), ..self.members.clone() };
-        if self.execution.head().is_some_and(LedgerHeader::is_closing) {
+        let certified = checkpoint.filter(|certified| certified.checkpoint.epoch == last.epoch());
+        if let Some(certified) = certified {
+            // peers that lack it can still be answered
+            self.epochs.recall(last.clone(), &certified);
+        } else if self.execution.head().is_some_and(LedgerHeader::is_closing) {
             // nothing was executed since: the state is the one at the epoch's end
             self.core.out.push(Output::Ledger(LedgerOrder::Checkpoint));
             self.epochs.closed(last.clone());

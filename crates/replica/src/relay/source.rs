@@ -33,6 +33,19 @@ struct Route {
     rotate_at: Option<Timestamp>,
 }
 
+impl Route {
+    const NEW: Self = Self {
+        certified: 0,
+        acknowledged: 0,
+        told: 0,
+        attempts: 0,
+        backoff: Backoff::START,
+        last: None,
+        next: None,
+        rotate_at: None,
+    };
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     routes: BTreeMap<CommitteeId, Route>,
@@ -57,16 +70,7 @@ impl Source {
         self.epoch = epoch;
         let waiting = self.executed.split_off(&height.next());
         for (destination, count) in std::mem::replace(&mut self.executed, waiting).into_values().flatten() {
-            let route = self.routes.entry(destination).or_insert(Route {
-                certified: 0,
-                acknowledged: 0,
-                told: 0,
-                attempts: 0,
-                backoff: Backoff::START,
-                last: None,
-                next: None,
-                rotate_at: None,
-            });
+            let route = self.routes.entry(destination).or_insert(Route::NEW);
             route.certified = route.certified.max(count);
             if route.certified > route.acknowledged && route.certified > route.told {
                 let soonest = route.last.map_or(now, |last| last.after(NOTICE_GAP).max(now));
@@ -104,11 +108,11 @@ impl Source {
 
     /// What was acknowledged before a restart.
     pub(crate) fn recall(&mut self, destination: CommitteeId, count: u64) {
-        if let Some(route) = self.routes.get_mut(&destination) {
-            route.acknowledged = route.acknowledged.max(count);
-            if route.acknowledged >= route.certified {
-                route.next = None;
-            }
+        // the messages may stand under a header whose certificate is not known again yet
+        let route = self.routes.entry(destination).or_insert(Route::NEW);
+        route.acknowledged = route.acknowledged.max(count);
+        if route.acknowledged >= route.certified {
+            route.next = None;
         }
     }
 

@@ -13,7 +13,7 @@ use shardpay_crypto::SealedBlock;
 use shardpay_ledger::{MemStore, StateBatch, Store, StoreError};
 use shardpay_replica::{PersistId, Record, RecoveredRecords};
 use shardpay_types::{
-    AccountState, BlockRef, Certificate, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash, HeaderHash, Height,
+    AccountState, BlockRef, Certificate, CertifiedCheckpoint, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash, HeaderHash, Height,
     LedgerBlock, OutboxMessage, PlanHash, PublicKey, Round,
 };
 
@@ -116,6 +116,9 @@ impl Store for SimStore {
     }
     fn closings(&self, committee: CommitteeId, from: Epoch) -> Result<Vec<ClosingRecord>, StoreError> {
         self.cell().live.closings(committee, from)
+    }
+    fn checkpoint(&self) -> Result<Option<CertifiedCheckpoint>, StoreError> {
+        self.cell().live.checkpoint()
     }
     fn write(&mut self, batch: StateBatch) -> Result<(), StoreError> {
         let mut cell = self.cell();

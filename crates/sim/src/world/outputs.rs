@@ -191,7 +191,9 @@ impl World {
         let among_honest = receiver.is_some_and(|node| self.bodies[node].honest && !self.kept_awake(node));
         // A block that a byzantine member held back is followed whenever it comes.
         let late = matches!(message, PeerMessage::Blocks(_) | PeerMessage::BlockRequest(_)) && self.has_byzantine(at);
-        if quiet && among_honest && !late && !self.kept_awake(at) && !matches!(message, PeerMessage::Heartbeat(_)) {
+        // Votes for a checkpoint are volatile: after crashes too few may be left, and it is asked for a while.
+        let lost = matches!(message, PeerMessage::CheckpointVote(_)) && self.has_restarted(at);
+        if quiet && among_honest && !late && !lost && !self.kept_awake(at) && !matches!(message, PeerMessage::Heartbeat(_)) {
             let what = format!("node {at} sends {} to {to:?} at {:.3}", name_of(message), now.seconds());
             return Err(Violation::new("silence when idle", what));
         }
@@ -206,6 +208,11 @@ impl World {
         let kinds = &self.scenario.byzantine;
         let wakes = |node: usize| kinds.get(&node).map_or(!self.bodies[node].honest, |kind| kind.may_equivocate());
         self.scenario.topology.members(committee).any(wakes)
+    }
+
+    fn has_restarted(&self, at: usize) -> bool {
+        let committee = self.scenario.topology.committee_of(self.bodies[at].node);
+        self.scenario.topology.members(committee).any(|node| self.bodies[node].incarnation > 1)
     }
 
     fn has_byzantine(&self, at: usize) -> bool {
