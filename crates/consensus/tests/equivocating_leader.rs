@@ -20,11 +20,13 @@ fn split(votes: [usize; 4]) -> (Builder, [BlockRef; 2]) {
 }
 
 fn proofs(observer: &Observer) -> Vec<&EquivocationProof> {
-    let proof = |output| match output {
-        &Output::Equivocation(ref proof) => Some(&**proof),
-        _ => None,
-    };
-    observer.others.iter().filter_map(proof).collect()
+    let mut found: Vec<&EquivocationProof> = Vec::new();
+    for output in &observer.others {
+        if let Output::Equivocation(proof) = output {
+            found.push(proof);
+        }
+    }
+    found
 }
 
 #[test]
