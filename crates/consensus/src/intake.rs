@@ -1,8 +1,8 @@
 //! How a block gets into the DAG.
 //!
 //! Guarantees: a block is accepted when all its parents above the gc round are, and persisted before
-//! anything that depends on it comes out. Per slot the first block is kept; another one is taken only when
-//! it was asked for by digest, that is, when somebody built on it or reported it. What comes pushed is
+//! anything that depends on it comes out. Per slot the first block accepted is kept; another one is taken
+//! only when it was asked for by digest, that is, when somebody built on it or reported it. What comes pushed is
 //! bounded: not below the gc round, not more than the gc depth above the highest accepted round (a hint
 //! only), and within the waiting area's limits. Everything dropped is counted.
 
@@ -36,7 +36,7 @@ impl Dag {
         let reference = block.reference();
         let context = &self.config.context;
         let ours = block.block().epoch == context.epoch && block.block().committee == context.committee;
-        if !ours || self.stage.closed || !self.is_peer(from) || reference.author.index() >= self.members() {
+        if !ours || !self.is_peer(from) || reference.author.index() >= self.members() {
             self.counts.dropped_blocks += 1;
             return;
         }
@@ -72,8 +72,13 @@ impl Dag {
         if reference.round <= self.store.gc_round() {
             return false;
         }
+        // A block that waits for parents keeps nobody out of its slot: they may not exist, and peers that have
+        // closed the epoch can serve the other one, but not build upon it.
         if self.is_twin(block) && !asked {
-            return false;
+            let taken = self.store.first_in_slot(reference.round, reference.author).is_some();
+            if taken || self.store.resolve(block).is_err() {
+                return false;
+            }
         }
         if reference.round > self.horizon() && !asked {
             self.far_behind(now, reference.round);
@@ -94,12 +99,18 @@ impl Dag {
         }
     }
 
-    /// Whether another block stands in the slot; its author is proven to equivocate then.
-    fn is_twin(&mut self, block: &Arc<SealedBlock>) -> bool {
+    /// Whether a block is accepted in the slot. One that merely waits keeps nobody out: its parents may not
+    /// exist, and the author's real block would be shut out by it.
+    fn occupied(&self, reference: &BlockRef) -> bool {
+        self.store.first_in_slot(reference.round, reference.author).is_some()
+    }
+
+    /// Another block stands in the slot: its author is proven to equivocate.
+    fn check_twin(&mut self, block: &Arc<SealedBlock>) {
         let reference = block.reference();
         let accepted = self.store.first_in_slot(reference.round, reference.author).map(|entry| &entry.block);
         let first = accepted.or_else(|| self.waiting.in_slot(reference.round, reference.author));
-        let Some(first) = first.filter(|first| first.reference() != reference) else { return false };
+        let Some(first) = first.filter(|first| first.reference() != reference) else { return };
         if self.faults.equivocators.insert(reference.author) {
             let proof = EquivocationProof { first: first.block().clone(), second: block.block().clone() };
             self.outputs.push_back(Output::Equivocation(Box::new(proof)));
@@ -108,13 +119,12 @@ impl Dag {
             // Our key signed two blocks: the store was rolled back. No third one.
             self.stay_out(reference);
         }
-        true
     }
 
     /// Accepts a block, or lets it wait and asks for what it lacks.
     pub(crate) fn take(&mut self, now: Timestamp, source: Source, block: Arc<SealedBlock>) {
         let reference = block.reference();
-        let asked = self.asks.contains(&reference);
+        let asked = source == Source::Stored || self.was_asked_for(&reference);
         self.asks.cancel(&reference);
         for reported in &mut self.faults.reported {
             reported.remove(&reference);
@@ -145,7 +155,7 @@ impl Dag {
             let due = if in_flight { now.after(self.config.sync_retry / 4) } else { now };
             self.asks.need(*parent, first, due);
         }
-        let evicted = self.waiting.insert(block, missing);
+        let evicted = self.waiting.insert(block, asked, missing);
         self.counts.dropped_blocks += evicted.blocks.len() as u64;
         for orphan in &evicted.orphans {
             if !self.is_pinned(orphan) {
@@ -172,7 +182,12 @@ impl Dag {
             if self.stage.halted {
                 return;
             }
-            let Some(block) = self.waiting.remove(&reference) else { continue };
+            let Some((block, asked)) = self.waiting.remove(&reference) else { continue };
+            if self.occupied(&reference) && !asked && !self.waiting.awaited(&reference) {
+                // Its twin was founded first and nobody builds on this one.
+                self.counts.dropped_blocks += 1;
+                continue;
+            }
             let Ok(parents) = self.store.resolve(&block) else { continue };
             if reference.round > self.store.gc_round() {
                 ready.extend(self.accept(now, Source::Peer(reference.author), block, parents));
@@ -214,7 +229,7 @@ impl Dag {
     pub(crate) fn collect_garbage(&mut self) -> Vec<BlockRef> {
         let gc_round = self.commits.ordered.minus(self.config.gc_depth);
         let reclaimed = self.store.drop_through(gc_round, self.config.own);
-        if !reclaimed.is_empty() {
+        if !reclaimed.is_empty() && !self.stage.closed {
             self.outputs.push_back(Output::Reclaimed(reclaimed));
         }
         self.asks.drop_through(gc_round);

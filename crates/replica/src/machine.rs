@@ -139,7 +139,13 @@ impl Replica {
             self.follow(step);
         }
         match ledger.closed {
-            Some(plan) => self.close_epoch(plan),
+            Some(plan) => {
+                // its certificate is not known: members that have not got to the end need our blocks to
+                if ledger.status.leaders_known {
+                    self.start_recovered(&ledger.status);
+                }
+                self.close_epoch(plan);
+            }
             None => self.start_recovered(&ledger.status),
         }
     }

@@ -14,10 +14,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shardpay_crypto::{IdentifiedTransaction, Signer};
+use shardpay_crypto::{IdentifiedTransaction, SealedBlock, Signer};
 use shardpay_replica::verify::{check_message, check_transaction};
 use shardpay_replica::{ClientToken, Input};
-use shardpay_types::{Codec, NodeId, PeerMessage, TxId};
+use shardpay_types::{BlockRef, Codec, NodeId, PeerMessage, TxId};
 
 use crate::checkers::{Books, Bounds, Certificates, Commits, Signatures, Violation};
 use crate::coverage::Coverage;
@@ -235,8 +235,8 @@ impl World {
         let (Some(message), Some(machine)) = (message, body.machine.as_ref()) else { return Ok(()) };
         self.trace.event(now, at as u32, name_of(&message), word_of(&message));
         if self.trace.is_written() {
-            self.trace
-                .line(now, format_args!("{at:>3} gets {} {:x} from {from:?}", name_of(&message), word_of(&message)));
+            let (name, word) = (name_of(&message), word_of(&message));
+            self.trace.line(now, format_args!("{at:>3} gets {name} {word:x} from {from:?} {}", detail(&message)));
         }
         match check_message(&machine.context, from, Arc::unwrap_or_clone(message)) {
             Ok(message) => self.drive(at, Input::Message { from, message }),
@@ -360,6 +360,31 @@ impl World {
             Err(error) => Err(Violation::new("codec", format!("{}: {error}", name_of(message)))),
         }
     }
+}
+
+/// What blocks a message carries or asks for, for people.
+fn detail(message: &PeerMessage) -> String {
+    match message {
+        PeerMessage::Blocks(blocks) => {
+            let sealed = blocks.blocks.iter().filter_map(|raw| SealedBlock::decode(raw.clone()).ok());
+            let refs: Vec<_> = sealed.map(|sealed| sealed.reference()).map(short).collect();
+            format!("{} {}: {}", blocks.epoch, if blocks.requested { "asked for" } else { "pushed" }, refs.join(" "))
+        }
+        PeerMessage::BlockRequest(request) => {
+            let refs: Vec<_> = request.refs.iter().copied().map(short).collect();
+            format!("{}: {}", request.epoch, refs.join(" "))
+        }
+        PeerMessage::Heartbeat(heartbeat) => {
+            let refs: Vec<_> = heartbeat.highest.iter().copied().map(short).collect();
+            let heights = (heartbeat.executed, heartbeat.certified);
+            format!("{}: executed {}, certified {}, {}", heartbeat.epoch, heights.0, heights.1, refs.join(" "))
+        }
+        _ => String::new(),
+    }
+}
+
+fn short(reference: BlockRef) -> String {
+    format!("{}.{}:{:?}", reference.round, reference.author, reference.digest)
 }
 
 /// A message's kind, for traces.

@@ -41,6 +41,9 @@ struct Notifier {
     count: u64,
     /// Times it was asked since it notified last.
     asks: u32,
+    /// When it was asked last, in the order of all asks; 0: never. Survives its next notice, so that a member
+    /// which notifies often and never delivers does not keep the others from being asked.
+    turn: u64,
 }
 
 #[derive(Debug, Default)]
@@ -124,7 +127,8 @@ impl Destination {
             }
             return;
         }
-        route.notifiers.insert(from.member, Notifier { count, asks: 0 });
+        let turn = route.notifiers.get(&from.member).map_or(0, |before| before.turn);
+        route.notifiers.insert(from.member, Notifier { count, asks: 0, turn });
         if route.ask_at.is_none() {
             schedule(route, core, members);
         }
@@ -323,11 +327,13 @@ impl Destination {
             if route.held.is_some() || !route.waits_for_more() {
                 continue;
             }
-            // who was asked least comes first; who never answers is given up until it notifies again
+            // who was asked longest ago comes first; who never answers is given up until it notifies again
             let cursor = route.cursor;
+            let last = route.notifiers.values().map(|notifier| notifier.turn).max().unwrap_or(0);
             let open = route.notifiers.iter_mut().filter(|(_, n)| n.count > cursor && n.asks < ASKS_MAX);
-            let Some((member, notifier)) = open.min_by_key(|(_, notifier)| notifier.asks) else { continue };
+            let Some((member, notifier)) = open.min_by_key(|(_, notifier)| notifier.turn) else { continue };
             notifier.asks += 1;
+            notifier.turn = last + 1;
             let member = *member;
             route.asked.insert(member);
             let to = NodeId { committee: *source, member };
