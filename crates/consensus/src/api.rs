@@ -161,8 +161,9 @@ pub enum Input {
         /// The leaders its `leaders` hash commits to.
         leaders: Vec<BlockRef>,
     },
-    /// The epoch has closed by a commit already handed out: no more commits, no more proposals, but
-    /// peers are still served.
+    /// The epoch has closed by a commit already handed out: no more commits, no more payload. Peers are
+    /// still served, and empty blocks still made as far as members need them that have not got that far
+    /// (a leader is decided everywhere only while Q members go on).
     Close,
     /// Nothing happened but time.
     Tick,
@@ -267,7 +268,7 @@ pub struct Status {
     pub dropped_blocks: u64,
     /// Whether proposing waits for peers' status after a restart.
     pub awaiting_peers: bool,
-    /// Whether the instance has halted, stays out or is closed.
+    /// Whether the instance has halted, stays out of proposing, or is closed.
     pub stopped: bool,
 }
 

@@ -105,6 +105,7 @@ pub(crate) struct Stage {
     pub(crate) awaiting: Option<AwaitingPeers>,
     /// The store was lost, or our key signed twice: no own blocks in this epoch.
     pub(crate) stays_out: bool,
+    /// The epoch has closed: no commits, no payload.
     pub(crate) closed: bool,
     pub(crate) halted: bool,
 }
@@ -180,7 +181,7 @@ impl Dag {
     pub(crate) fn decide(&mut self) -> Vec<BlockRef> {
         self.rule.evaluate(&mut self.store, self.commits.ordered);
         let before = self.commits.ordered;
-        while self.commits.resuming.is_none() && !self.stage.closed {
+        while self.commits.resuming.is_none() {
             let round = self.commits.ordered.next();
             match decision(&self.store, round) {
                 Decision::Undecided => break,
@@ -198,7 +199,9 @@ impl Dag {
         self.commits.leaders.push(anchor, gc_depth);
         let leaders = self.commits.leaders.list().to_vec();
         let commit = commit(&mut self.store, leader, leaders, gc_depth).expect("a committed leader is held");
-        self.commits.ready.push_back(Arc::new(commit));
+        if !self.stage.closed {
+            self.commits.ready.push_back(Arc::new(commit));
+        }
     }
 
     /// Hands out commits while execution has room.
@@ -231,20 +234,19 @@ impl Dag {
         if self.stage.halted {
             return;
         }
-        if self.stage.closed {
-            return;
-        }
         self.check_reports();
         self.hand_out();
         self.send_requests(now);
         self.pace(now);
     }
 
+    /// The epoch has closed by a commit handed out. Members that have not got that far still need this one's
+    /// empty blocks: it goes on, orders what it no longer hands out, and falls silent with the rest.
     fn close(&mut self) {
         self.stage.closed = true;
         self.commits.ready.clear();
-        self.own.proposing = None;
-        self.pacemaker.due = None;
+        self.commits.executing = 0;
+        self.own.work = false;
     }
 }
 
@@ -259,7 +261,7 @@ impl Consensus for Dag {
             }
             Input::BlocksRequested { from, refs } => self.blocks_requested(from, &refs),
             Input::PeerStatus { from, highest } => self.peer_status(now, from, &highest),
-            Input::WorkChanged { pending } => self.own.work = pending,
+            Input::WorkChanged { pending } => self.own.work = pending && !self.stage.closed,
             Input::Proposal { round, payload } => self.proposal(now, round, payload),
             Input::CommitExecuted => self.commits.executing = self.commits.executing.saturating_sub(1),
             Input::Rejoin { anchor, leaders } => self.rejoin(now, anchor, leaders),
@@ -274,7 +276,7 @@ impl Consensus for Dag {
     }
 
     fn poll_timeout(&self) -> Option<Timestamp> {
-        if self.stage.halted || self.stage.closed {
+        if self.stage.halted {
             return None;
         }
         [self.asks.due(), self.pacemaker.due].into_iter().flatten().min()

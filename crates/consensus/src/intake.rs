@@ -72,13 +72,9 @@ impl Dag {
         if reference.round <= self.store.gc_round() {
             return false;
         }
-        // A block that waits for parents keeps nobody out of its slot: they may not exist, and peers that have
-        // closed the epoch can serve the other one, but not build upon it.
-        if self.is_twin(block) && !asked {
-            let taken = self.store.first_in_slot(reference.round, reference.author).is_some();
-            if taken || self.store.resolve(block).is_err() {
-                return false;
-            }
+        self.check_twin(block);
+        if self.occupied(&reference) && !asked {
+            return false;
         }
         if reference.round > self.horizon() && !asked {
             self.far_behind(now, reference.round);
@@ -100,7 +96,7 @@ impl Dag {
     }
 
     /// Whether a block is accepted in the slot. One that merely waits keeps nobody out: its parents may not
-    /// exist, and the author's real block would be shut out by it.
+    /// exist, and it would shut out the author's real block, which others may rest a decision on.
     fn occupied(&self, reference: &BlockRef) -> bool {
         self.store.first_in_slot(reference.round, reference.author).is_some()
     }

@@ -40,7 +40,7 @@ impl Dag {
     /// Whether own blocks may be made at all.
     fn may_propose(&self) -> bool {
         let stage = &self.stage;
-        let stopped = stage.stays_out || stage.closed || stage.halted || stage.awaiting.is_some();
+        let stopped = stage.stays_out || stage.halted || stage.awaiting.is_some();
         // An adopted own block whose parents are still being fetched holds the chain.
         let latest = &self.own.latest;
         let standing = latest.round <= self.store.gc_round() || self.store.find(latest).is_some();
@@ -114,9 +114,10 @@ impl Dag {
         self.commits.executing + self.commits.ready.len() > BACKLOG_MAX
     }
 
-    /// Whether the next own block must carry no payload.
+    /// Whether the next own block must carry no payload: overload, or the epoch's end.
     fn overloaded(&self, round: Round) -> bool {
-        round.since(self.last_output()) > UNCOMMITTED_MAX
+        self.stage.closed
+            || round.since(self.last_output()) > UNCOMMITTED_MAX
             || self.store.highest_round().since(round) > LAG_MAX
             || self.execution_backlog()
     }

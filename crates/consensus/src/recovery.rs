@@ -96,7 +96,7 @@ impl Dag {
 
     /// The ledger stands at `anchor`: go on above it.
     pub(crate) fn rejoin(&mut self, now: Timestamp, anchor: BlockRef, leaders: Vec<BlockRef>) {
-        if anchor.round <= self.last_output() {
+        if anchor.round <= self.last_output() || self.stage.closed {
             return;
         }
         self.commits.executing = 0;

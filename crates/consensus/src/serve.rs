@@ -89,9 +89,6 @@ impl Dag {
         };
         let blocks = self.lacking(from, self.store.top(), limit);
         self.send(from, blocks, false);
-        if self.stage.closed {
-            return;
-        }
         self.ask_reported(now, from, &highest);
         self.own_reported(from, &highest);
     }

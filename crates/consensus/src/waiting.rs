@@ -18,6 +18,8 @@ pub(crate) const BYTES_MAX: usize = 8 << 20;
 #[derive(Debug)]
 struct Waiter {
     block: Arc<SealedBlock>,
+    /// Whether it was asked for by digest.
+    asked: bool,
     /// Parents above the gc round that are not accepted; empty once it is on its way out.
     missing: Vec<BlockRef>,
 }
@@ -81,7 +83,7 @@ impl Waiting {
 
     /// Adds a block that lacks the parents `missing`, and returns what had to go for it (itself, when
     /// it is the author's highest).
-    pub(crate) fn insert(&mut self, block: Arc<SealedBlock>, missing: Vec<BlockRef>) -> Evicted {
+    pub(crate) fn insert(&mut self, block: Arc<SealedBlock>, asked: bool, missing: Vec<BlockRef>) -> Evicted {
         let reference = block.reference();
         let mut evicted = Evicted::default();
         let Some(author) = self.authors.get_mut(reference.author.index()) else { return evicted };
@@ -90,7 +92,7 @@ impl Waiting {
         for parent in &missing {
             self.children.entry(*parent).or_default().push(reference);
         }
-        self.blocks.insert(reference, Waiter { block, missing });
+        self.blocks.insert(reference, Waiter { block, asked, missing });
         while let Some(highest) = self.over_limit(reference.author) {
             let parents = self.blocks.get(&highest).map(|waiter| waiter.missing.clone()).unwrap_or_default();
             self.remove(&highest);
@@ -106,8 +108,8 @@ impl Waiting {
         author.refs.last().copied().filter(|_| full)
     }
 
-    /// Takes a block out.
-    pub(crate) fn remove(&mut self, reference: &BlockRef) -> Option<Arc<SealedBlock>> {
+    /// Takes a block out, with whether it was asked for by digest.
+    pub(crate) fn remove(&mut self, reference: &BlockRef) -> Option<(Arc<SealedBlock>, bool)> {
         let waiter = self.blocks.remove(reference)?;
         if let Some(author) = self.authors.get_mut(reference.author.index()) {
             author.refs.remove(reference);
@@ -121,7 +123,7 @@ impl Waiting {
                 }
             }
         }
-        Some(waiter.block)
+        Some((waiter.block, waiter.asked))
     }
 
     /// A parent is accepted: which blocks lack nothing any more.
