@@ -30,6 +30,7 @@ pub(crate) struct Network {
     floor: Duration,
     distance: Vec<Duration>,
     jitter: Duration,
+    ordered: bool,
     stream: Stream,
     /// Per (from, to): arrival of the last message.
     last: Vec<Instant>,
@@ -51,6 +52,7 @@ impl Network {
             floor: timing.latency_floor,
             distance: timing.latency_node.clone(),
             jitter: timing.jitter,
+            ordered: timing.ordered,
             stream: Stream::new(seed, "network", 0),
             last: vec![Instant(0); nodes * nodes],
             conditions: BTreeMap::new(),
@@ -120,6 +122,9 @@ impl Network {
         let arrival = now.after(self.floor + self.distance[from] + self.distance[to] + self.extra + jitter);
         if self.reordering > Duration::ZERO {
             return arrival.after(self.stream.micros(0, self.reordering.as_micros() as u64));
+        }
+        if !self.ordered {
+            return arrival;
         }
         let last = &mut self.last[from * self.nodes + to];
         *last = (*last).max(arrival);

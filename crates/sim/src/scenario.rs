@@ -53,6 +53,8 @@ pub struct Timing {
     pub latency_node: Vec<Duration>,
     /// Random part of each message's delay.
     pub jitter: Duration,
+    /// Whether links keep their order.
+    pub(crate) ordered: bool,
     /// How long a group sync takes: least and most.
     pub sync: (Duration, Duration),
     /// How long executing a commit takes: least and most.
@@ -168,6 +170,7 @@ impl Scenario {
                 latency_floor: Duration::from_millis(2),
                 latency_node: vec![Duration::from_millis(3); nodes],
                 jitter: Duration::from_millis(1),
+                ordered: true,
                 sync: (Duration::from_micros(200), Duration::from_micros(600)),
                 execution: (Duration::from_micros(100), Duration::from_micros(300)),
                 skew: vec![Duration::from_secs(1); nodes],
@@ -222,16 +225,27 @@ fn draw_timing(seed: u64, nodes: usize) -> Timing {
     let spread = stream.weighted(&[(3, 2_000), (4, 10_000), (2, 30_000), (1, 60_000)]);
     let skew_max = stream.weighted(&[(2, 0), (4, 30_000), (3, 300_000), (1, 2_000_000)]);
     let leader_timeout = stream.between(150, 500);
-    Timing {
+    // Chaos: delays of many rounds, so that slots are decided by what little their leaders' blocks reach.
+    let mut chaos = Stream::new(seed, "chaos", 0);
+    let chaotic = nodes <= 16 && chaos.chance(150);
+    let mut timing = Timing {
         min_round_delay: Duration::from_millis(stream.between(fastest, slowest)),
         leader_timeout: Duration::from_millis(leader_timeout) + Duration::from_micros(2 * spread),
         latency_floor: stream.micros(200, 3_000),
         latency_node: (0..nodes).map(|_| stream.micros(100, spread)).collect(),
         jitter: stream.micros(50, spread / 2),
+        ordered: true,
         sync: (Duration::from_micros(50), stream.micros(100, 8_000)),
         execution: (Duration::from_micros(20), stream.micros(100, 5_000)),
         skew: (0..nodes).map(|_| Duration::from_secs(1) + stream.micros(0, skew_max)).collect(),
+    };
+    if chaotic {
+        timing.ordered = false;
+        timing.jitter = chaos.micros(60_000, 400_000);
+        timing.min_round_delay = chaos.micros(10_000, 40_000);
+        timing.leader_timeout = chaos.micros(30_000, 200_000);
     }
+    timing
 }
 
 fn draw_signaler(seed: u64, heal_at: Instant) -> Vec<(Instant, SignalerAct)> {
