@@ -78,6 +78,8 @@ pub(crate) struct OwnChain {
     pub(crate) proposing: Option<Proposing>,
     /// Whether the replica has something to propose.
     pub(crate) work: bool,
+    /// For a round and version of the store: whether its block reaches an equivocator's payload.
+    pub(crate) reach: Option<((Round, u64), bool)>,
 }
 
 /// A proposal the replica was asked for.
@@ -133,7 +135,12 @@ impl Dag {
             peers: Peers::new(members),
             pacemaker: Pacemaker::new(now),
             commits: Commits::default(),
-            own: OwnChain { latest: genesis_ref(&config.context, config.own), proposing: None, work: false },
+            own: OwnChain {
+                latest: genesis_ref(&config.context, config.own),
+                proposing: None,
+                work: false,
+                reach: None,
+            },
             faults: Faults { reported: vec![BTreeSet::new(); members], ..Faults::default() },
             stage: Stage::default(),
             outputs: VecDeque::new(),

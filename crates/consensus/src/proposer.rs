@@ -124,35 +124,37 @@ impl Dag {
 
     /// Quiet when idle: whether the block of `round` has a purpose. Own work waits while execution is
     /// behind; it does not when too much is uncommitted, which only further rounds can mend.
-    fn has_work(&self, round: Round) -> bool {
+    fn has_work(&mut self, round: Round) -> bool {
         (self.own.work && !self.execution_backlog())
             || self.store.highest_round() >= round
             || self.reaches_payload(round)
     }
 
     /// Whether the block of `round` reaches uncommitted payload above the gc round.
-    fn reaches_payload(&self, round: Round) -> bool {
-        let mut below = self.store.payloads().iter().filter(|id| id.round < round).peekable();
+    fn reaches_payload(&mut self, round: Round) -> bool {
+        let mut below = self.store.payloads().iter().take_while(|id| id.round < round).peekable();
         if below.peek().is_none() {
             return false;
         }
         // Blocks of authors that never equivocated are ancestors of their newest one.
-        below.any(|id| !self.faults.equivocators.contains(id.author)) || self.reaches_equivocators_payload(round)
+        let certain = below.any(|id| !self.faults.equivocators.contains(id.author));
+        certain || self.reaches_equivocators_payload(round)
     }
 
-    fn reaches_equivocators_payload(&self, round: Round) -> bool {
-        let mut seen = std::collections::BTreeSet::new();
-        let mut stack = self.parent_ids(round);
-        while let Some(id) = stack.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            if self.store.payloads().contains(&id) {
-                return true;
-            }
-            stack.extend(self.store.entry(id).into_iter().flat_map(|entry| entry.parents.iter().copied()));
+    /// Looked at once per change of the DAG: an equivocator can leave payload that nobody ever reaches.
+    fn reaches_equivocators_payload(&mut self, round: Round) -> bool {
+        let seen = (round, self.store.version());
+        if let Some((at, reached)) = self.own.reach
+            && at == seen
+        {
+            return reached;
         }
-        false
+        let lowest = self.store.payloads().first().map_or(round, |id| id.round);
+        let parents = self.parent_ids(round);
+        let found = self.store.walk(&parents, |id, _| id.round >= lowest);
+        let reached = found.iter().any(|id| self.store.payloads().contains(id));
+        self.own.reach = Some((seen, reached));
+        reached
     }
 
     /// Each other author's newest accepted block below `round`, ascending; proven equivocators only as

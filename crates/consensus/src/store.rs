@@ -114,6 +114,7 @@ pub(crate) struct Store {
     payloads: BTreeSet<BlockId>,
     blocks: usize,
     walks: u64,
+    version: u64,
 }
 
 impl Store {
@@ -129,6 +130,7 @@ impl Store {
             payloads: BTreeSet::new(),
             blocks: 0,
             walks: 0,
+            version: 0,
         }
     }
 
@@ -165,6 +167,11 @@ impl Store {
     /// The highest accepted block of each author that has one.
     pub(crate) fn frontier(&self) -> Vec<BlockRef> {
         self.highest.iter().flatten().copied().collect()
+    }
+
+    /// Changes with every block that comes, is committed or goes.
+    pub(crate) const fn version(&self) -> u64 {
+        self.version
     }
 
     /// Number of blocks held.
@@ -263,6 +270,7 @@ impl Store {
             self.highest_quorum = self.highest_quorum.max(reference.round);
         }
         self.blocks += 1;
+        self.version += 1;
         self.highest_round = self.highest_round.max(reference.round);
         let highest = &mut self.highest[reference.author.index()];
         if highest.is_none_or(|highest| highest.round < reference.round) {
@@ -277,12 +285,14 @@ impl Store {
     /// Marks a block committed; false when it was already, or is not held.
     pub(crate) fn commit(&mut self, id: BlockId) -> bool {
         self.payloads.remove(&id);
+        self.version += 1;
         self.entry_mut(id).is_some_and(|entry| !std::mem::replace(&mut entry.committed, true))
     }
 
     /// Drops every round up to `gc_round` and returns the uncommitted payload blocks of `author` in them.
     pub(crate) fn drop_through(&mut self, gc_round: Round, author: MemberIndex) -> Vec<Arc<SealedBlock>> {
         let mut reclaimed = Vec::new();
+        self.version += 1;
         while self.base <= gc_round {
             let Some(layer) = self.layers.pop_front() else {
                 self.base = gc_round.next();
