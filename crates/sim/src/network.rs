@@ -124,7 +124,9 @@ impl Network {
             return arrival.after(self.stream.micros(0, self.reordering.as_micros() as u64));
         }
         if !self.ordered {
-            return arrival;
+            // a long tail: some messages take several rounds
+            let tail = if self.stream.chance(250) { 4 * self.jitter } else { Duration::ZERO };
+            return arrival.after(self.stream.micros(0, tail.as_micros() as u64));
         }
         let last = &mut self.last[from * self.nodes + to];
         *last = (*last).max(arrival);

@@ -227,7 +227,7 @@ fn draw_timing(seed: u64, nodes: usize) -> Timing {
     let leader_timeout = stream.between(150, 500);
     // Chaos: delays of many rounds, so that slots are decided by what little their leaders' blocks reach.
     let mut chaos = Stream::new(seed, "chaos", 0);
-    let chaotic = nodes <= 16 && chaos.chance(150);
+    let chaotic = nodes <= 16 && chaos.chance(200);
     let mut timing = Timing {
         min_round_delay: Duration::from_millis(stream.between(fastest, slowest)),
         leader_timeout: Duration::from_millis(leader_timeout) + Duration::from_micros(2 * spread),
@@ -241,9 +241,10 @@ fn draw_timing(seed: u64, nodes: usize) -> Timing {
     };
     if chaotic {
         timing.ordered = false;
-        timing.jitter = chaos.micros(60_000, 400_000);
-        timing.min_round_delay = chaos.micros(10_000, 40_000);
-        timing.leader_timeout = chaos.micros(30_000, 200_000);
+        timing.latency_node = (0..nodes).map(|_| chaos.micros(100, 5_000)).collect();
+        timing.jitter = chaos.micros(4_000, 40_000);
+        timing.min_round_delay = chaos.micros(2_000, 12_000);
+        timing.leader_timeout = chaos.micros(8_000, 60_000);
     }
     timing
 }
