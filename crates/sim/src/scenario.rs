@@ -243,8 +243,8 @@ fn draw_timing(seed: u64, nodes: usize) -> Timing {
         timing.ordered = false;
         timing.latency_node = (0..nodes).map(|_| chaos.micros(100, 5_000)).collect();
         timing.jitter = chaos.micros(4_000, 40_000);
-        timing.min_round_delay = chaos.micros(2_000, 12_000);
-        timing.leader_timeout = chaos.micros(8_000, 60_000);
+        timing.min_round_delay = chaos.micros(1_000, 12_000);
+        timing.leader_timeout = chaos.micros(1_000, 40_000);
     }
     timing
 }

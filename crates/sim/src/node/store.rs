@@ -13,8 +13,8 @@ use shardpay_crypto::SealedBlock;
 use shardpay_ledger::{MemStore, StateBatch, Store, StoreError};
 use shardpay_replica::{PersistId, Record, RecoveredRecords};
 use shardpay_types::{
-    AccountState, BlockRef, Certificate, CertifiedCheckpoint, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash, HeaderHash, Height,
-    LedgerBlock, OutboxMessage, PlanHash, PublicKey, Round,
+    AccountState, BlockRef, Certificate, CertifiedCheckpoint, ClosingRecord, CommitteeId, DepositRef, Epoch, Hash,
+    HeaderHash, Height, LedgerBlock, OutboxMessage, PlanHash, PublicKey, Round,
 };
 
 use crate::rng::Stream;

@@ -193,7 +193,13 @@ impl World {
         let late = matches!(message, PeerMessage::Blocks(_) | PeerMessage::BlockRequest(_)) && self.has_byzantine(at);
         // Votes for a checkpoint are volatile: after crashes too few may be left, and it is asked for a while.
         let lost = matches!(message, PeerMessage::CheckpointVote(_)) && self.has_restarted(at);
-        if quiet && among_honest && !late && !lost && !self.kept_awake(at) && !matches!(message, PeerMessage::Heartbeat(_)) {
+        if quiet
+            && among_honest
+            && !late
+            && !lost
+            && !self.kept_awake(at)
+            && !matches!(message, PeerMessage::Heartbeat(_))
+        {
             let what = format!("node {at} sends {} to {to:?} at {:.3}", name_of(message), now.seconds());
             return Err(Violation::new("silence when idle", what));
         }
