@@ -8,12 +8,14 @@ mod books;
 mod bounds;
 mod certificates;
 mod commits;
+mod rule;
 mod signatures;
 
 pub(crate) use books::Books;
 pub(crate) use bounds::Bounds;
 pub(crate) use certificates::Certificates;
 pub(crate) use commits::{CommitKey, Commits};
+pub(crate) use rule::CommitRule;
 pub(crate) use signatures::Signatures;
 
 use serde::Serialize;

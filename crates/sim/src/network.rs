@@ -140,7 +140,7 @@ mod tests {
     use crate::scenario::{Overrides, Scenario};
 
     fn net() -> Network {
-        let overrides = Overrides { committees: Some(1), nodes: Some(4), ..Overrides::default() };
+        let overrides = Overrides { committees: Some(1), nodes: Some(4), throughput: true, ..Overrides::default() };
         Network::new(1, &Scenario::draw(1, &overrides).timing)
     }
 

@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shardpay_crypto::{SignatureScheme, Signer};
+use shardpay_crypto::{SealedBlock, SignatureScheme, Signer};
 use shardpay_ledger::{Ledger, OpenError};
 use shardpay_replica::verify::VerifyContext;
-use shardpay_replica::{Config, Keys, LedgerOrder, Replica};
+use shardpay_replica::{Config, Keys, LedgerOrder, PersistId, Replica};
 use shardpay_types::{ChainId, NodeId, PeerMessage, Plan, Timestamp};
 
 use crate::byzantine::{Twist, TwistContext};
@@ -90,6 +90,8 @@ pub(crate) struct Body {
     pub sync_extra: Duration,
     /// When the replica wants to be called, as planned.
     pub timer: Option<Instant>,
+    /// Own blocks on their way to the disk.
+    pub(crate) own_blocks: VecDeque<(PersistId, Arc<SealedBlock>)>,
     /// A crash that waits for its moment.
     pub armed: Option<CrashPoint>,
 }
@@ -137,6 +139,7 @@ impl Body {
             execution_extra: Duration::ZERO,
             sync_extra: Duration::ZERO,
             timer: None,
+            own_blocks: VecDeque::new(),
             armed: None,
         }
     }
@@ -179,6 +182,7 @@ impl Body {
         self.machine = None;
         self.inbox.clear();
         self.orders.clear();
+        self.own_blocks.clear();
         self.executing = false;
         (self.timer, self.armed) = (None, None);
         self.disk.crash(&mut self.stream, torn)

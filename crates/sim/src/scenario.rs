@@ -55,6 +55,9 @@ pub struct Timing {
     pub jitter: Duration,
     /// Whether links keep their order.
     pub(crate) ordered: bool,
+    /// In each stretch of this length some nodes' messages to some others are held back until its end; zero:
+    /// none are. Slots whose blocks reach some members rounds later than others are decided by anchors.
+    pub(crate) stutter: Duration,
     /// How long a group sync takes: least and most.
     pub sync: (Duration, Duration),
     /// How long executing a commit takes: least and most.
@@ -145,6 +148,10 @@ impl Scenario {
             tells_connected: stream.chance(800),
             topology,
         };
+        if !scenario.timing.ordered && overrides.payments.is_none() {
+            // rounds are made while there is work: more of it, more slots
+            scenario.payments *= 4;
+        }
         if !overrides.fault_free {
             faults::draw(&mut scenario);
         }
@@ -171,6 +178,7 @@ impl Scenario {
                 latency_node: vec![Duration::from_millis(3); nodes],
                 jitter: Duration::from_millis(1),
                 ordered: true,
+                stutter: Duration::ZERO,
                 sync: (Duration::from_micros(200), Duration::from_micros(600)),
                 execution: (Duration::from_micros(100), Duration::from_micros(300)),
                 skew: vec![Duration::from_secs(1); nodes],
@@ -235,16 +243,20 @@ fn draw_timing(seed: u64, nodes: usize) -> Timing {
         latency_node: (0..nodes).map(|_| stream.micros(100, spread)).collect(),
         jitter: stream.micros(50, spread / 2),
         ordered: true,
+        stutter: Duration::ZERO,
         sync: (Duration::from_micros(50), stream.micros(100, 8_000)),
         execution: (Duration::from_micros(20), stream.micros(100, 5_000)),
         skew: (0..nodes).map(|_| Duration::from_secs(1) + stream.micros(0, skew_max)).collect(),
     };
     if chaotic {
         timing.ordered = false;
-        timing.latency_node = (0..nodes).map(|_| chaos.micros(100, 5_000)).collect();
-        timing.jitter = chaos.micros(4_000, 40_000);
-        timing.min_round_delay = chaos.micros(1_000, 12_000);
-        timing.leader_timeout = chaos.micros(1_000, 40_000);
+        timing.stutter = chaos.micros(20_000, 120_000);
+        timing.latency_floor = chaos.micros(100, 1_000);
+        timing.latency_node = (0..nodes).map(|_| chaos.micros(100, 1_000)).collect();
+        timing.jitter = chaos.micros(2_000, 12_000);
+        timing.min_round_delay = chaos.micros(500, 4_000);
+        timing.leader_timeout = chaos.micros(500, 10_000);
+        timing.sync.1 = timing.sync.1.min(Duration::from_millis(1));
     }
     timing
 }

@@ -19,7 +19,7 @@ use shardpay_replica::verify::{check_message, check_transaction};
 use shardpay_replica::{ClientToken, Input};
 use shardpay_types::{BlockRef, Codec, NodeId, PeerMessage, TxId};
 
-use crate::checkers::{Books, Bounds, Certificates, Commits, Signatures, Violation};
+use crate::checkers::{Books, Bounds, Certificates, CommitRule, Commits, Signatures, Violation};
 use crate::coverage::Coverage;
 use crate::engine::{Instant, Timeline};
 use crate::network::{Network, Route};
@@ -98,6 +98,7 @@ pub struct World {
     signaler: Signaler,
     books: Books,
     commits: Commits,
+    rule: CommitRule,
     certificates: Certificates,
     signatures: Signatures,
     bounds: Bounds,

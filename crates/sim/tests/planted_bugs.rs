@@ -1,8 +1,5 @@
 //! The simulator finds what it must be able to find: each bug planted on purpose shows within 200
 //! default seeds, in a run that is clean without it.
-//!
-//! One is missing: `highest-anchor` was not found in 1,100 seeds (docs/RELIABILITY.md). That two nodes
-//! part under it is shown by `crates/consensus/tests/lowest_anchor.rs` alone.
 
 use shardpay_sim::{Overrides, Sweep, SweepSummary, Variant};
 
@@ -32,6 +29,11 @@ fn a_cursor_that_does_not_move_with_its_effects() {
 #[test]
 fn a_forgotten_persist() {
     finds(Variant::ForgottenPersist);
+}
+
+#[test]
+fn the_highest_instead_of_the_lowest_anchor() {
+    finds(Variant::HighestAnchor);
 }
 
 #[test]

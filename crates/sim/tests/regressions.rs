@@ -10,7 +10,11 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (9, "payload of a proposal that the DAG had moved past stayed proposed for ever"),
     (18, "commits replayed past were handed to the ledger again, in a later epoch"),
     (34, "commits replayed past were handed to the ledger again, after a long absence"),
+    (54, "a checkpoint vote that nobody could complete was sent for ever"),
     (309, "a committee of one executed what rested on its own un-synced blocks, and forked from itself"),
+    (500, "a source told a destination for ever about messages it had acknowledged before a restart"),
+    (1143, "a member that notified often and withheld its packs was the only one asked"),
+    (1220, "forged blocks without parents kept their author's real ones out, which an epoch's end rested on"),
 ];
 
 fn clean(seeds: std::ops::Range<u64>, overrides: Overrides) {

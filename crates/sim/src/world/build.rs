@@ -11,7 +11,7 @@ use shardpay_types::{ChainId, CommitteePlan, Constants, Epoch, Hash, List, Plan,
 
 use super::{Event, Phase, World};
 use crate::byzantine::TwistKind;
-use crate::checkers::{Books, Bounds, Certificates, Commits, Signatures, Violation};
+use crate::checkers::{Books, Bounds, Certificates, CommitRule, Commits, Signatures, Violation};
 use crate::coverage::Coverage;
 use crate::engine::{Instant, Timeline};
 use crate::network::Network;
@@ -58,6 +58,7 @@ impl World {
             signaler: Signaler::new(seed, chain, scheme.clone(), scenario.topology.clone()),
             books: Books::new(chain, genesis, scheme),
             commits: Commits::default(),
+            rule: CommitRule::default(),
             certificates: Certificates::new(committees, bodies.len()),
             signatures: Signatures::new(bodies.len()),
             bounds,

@@ -138,6 +138,8 @@ impl World {
         if let Err(error) = self.bodies[at].start(now, &self.shared) {
             return Err(Violation::new("restart", format!("node {at} cannot open its ledger: {error}")));
         }
+        let stored = self.bodies[at].disk.recovered(shardpay_types::Epoch::ZERO).blocks;
+        stored.iter().for_each(|block| self.accept_block(at, block));
         self.commits.resumed(at);
         self.certificates.restarted(at);
         self.trace.event(now, at as u32, "start", u64::from(self.bodies[at].incarnation));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use shardpay_crypto::SealedBlock;
 use shardpay_ledger::{Executed, ItemReject, Verdict};
 use shardpay_replica::{Event as ReplicaEvent, Input, LedgerFact, LedgerOrder, Output, Record, perform};
 use shardpay_types::{BlockRef, Blocks, Epoch, List, NodeId, PeerMessage};
@@ -103,6 +104,9 @@ impl World {
             let counts = (payload.transactions.len(), payload.packs.len(), payload.closings.len());
             self.trace.line(now, format_args!("{at:>3} made {reference:?} with {counts:?}"));
         }
+        if let Record::Block(block) = &record {
+            self.note_block(at, id, block);
+        }
         let body = &mut self.bodies[at];
         match body.armed {
             Some(CrashPoint::BeforePersist) => return self.crash(at, "crash: before a persist"),
@@ -114,6 +118,34 @@ impl World {
         body.disk.write(id, record, forget);
         if body.armed == Some(CrashPoint::AfterPersist) {
             self.crash(at, "crash: after a persist");
+        }
+    }
+
+    /// An honest member accepted a block. An own one counts when it is durable: before that a crash can lose
+    /// it, and it has not left the node.
+    fn note_block(&mut self, at: usize, id: shardpay_replica::PersistId, block: &Arc<SealedBlock>) {
+        if self.bodies[at].honest && block.reference().author == self.bodies[at].id.member {
+            self.bodies[at].own_blocks.push_back((id, block.clone()));
+        } else {
+            self.accept_block(at, block);
+        }
+    }
+
+    fn note_durable(&mut self, at: usize, last: Option<shardpay_replica::PersistId>) {
+        while let Some((id, _)) = self.bodies[at].own_blocks.front()
+            && last.is_some_and(|last| *id <= last)
+            && let Some((_, block)) = self.bodies[at].own_blocks.pop_front()
+        {
+            self.accept_block(at, &block);
+        }
+    }
+
+    /// The DAG of a node's committee gets a block.
+    pub(super) fn accept_block(&mut self, at: usize, block: &SealedBlock) {
+        if self.bodies[at].honest {
+            let committee = self.bodies[at].id.committee.index();
+            let key = CommitKey { committee, epoch: block.block().epoch.get() };
+            self.rule.accepted(key, self.scenario.topology.sizes()[committee], block);
         }
     }
 
@@ -135,6 +167,8 @@ impl World {
             return Ok(());
         }
         let last = body.disk.end_sync();
+        self.note_durable(at, last);
+        let body = &mut self.bodies[at];
         if body.armed == Some(CrashPoint::AfterSync) {
             self.crash(at, "crash: after a sync");
             return Ok(());
@@ -274,6 +308,7 @@ impl World {
                 let committee = self.bodies[at].id.committee.index();
                 let epoch = commit.blocks.last().map_or(0, |block| block.block().epoch.get());
                 self.commits.committed(at, CommitKey { committee, epoch }, commit)?;
+                self.rule.committed(CommitKey { committee, epoch }, commit.anchor)?;
             }
         }
         self.bodies[at].orders.push_back(order);
