@@ -44,6 +44,8 @@ pub struct Outcome {
     pub figures: Figures,
     /// What was met.
     pub coverage: Coverage,
+    /// Most messages under way between committees at one time.
+    pub most_in_flight: u64,
     /// How often a planted bug had its chance.
     pub planted: u64,
     /// The first violation.

@@ -172,7 +172,7 @@ impl Scenario {
             codec_permille: 0,
             ledger_lag_permille: 0,
             timing: Timing {
-                min_round_delay: Duration::from_millis(50),
+                min_round_delay: Duration::from_millis(80),
                 leader_timeout: Duration::from_millis(400),
                 latency_floor: Duration::from_millis(2),
                 latency_node: vec![Duration::from_millis(3); nodes],
@@ -195,6 +195,38 @@ impl Scenario {
             signaler: Vec::new(),
             tells_connected: true,
         }
+    }
+
+    /// Two committees of four; the second is away from the others while the first one's clients pay, until
+    /// at least `messages` wait for it.
+    pub fn backlog(seed: u64, messages: usize) -> Self {
+        let overrides = Overrides {
+            committees: Some(2),
+            seconds: Some(30),
+            // half of all payments leave their committee, half of those from the first one
+            payments: Some(messages * 9 / 2),
+            throughput: true,
+            ..Overrides::default()
+        };
+        let mut scenario = Self::throughput(seed, &overrides);
+        scenario.scheme = SchemeKind::Cheap;
+        let until = scenario.heal_at;
+        scenario.faults =
+            vec![PlannedFault { at: Instant::from_millis(900), until, fault: Fault::CommitteeAway { committee: 1 } }];
+        scenario
+    }
+
+    /// Nothing breaks but connections: each committee is away for a while, one after the other.
+    pub fn only_away(&mut self) {
+        self.byzantine.clear();
+        let part = self.heal_at.0 / (self.topology.committees() as u64 + 1);
+        self.faults = (0..self.topology.committees())
+            .map(|committee| PlannedFault {
+                at: Instant(part * committee as u64 + part / 2),
+                until: Instant(part * (committee as u64 + 1) + part / 4),
+                fault: Fault::CommitteeAway { committee },
+            })
+            .collect();
     }
 
     /// Number of things that break: planned faults and byzantine members.

@@ -175,6 +175,7 @@ pub(crate) fn run_seed(seed: u64, overrides: &Overrides) -> Outcome {
                 digest: crate::trace::TraceDigest([0; 32]),
                 figures: Figures::default(),
                 coverage: Coverage::default(),
+                most_in_flight: 0,
                 planted: 0,
                 violation: Some(Violation::new("no panic", text.unwrap_or_default())),
                 at: crate::engine::Instant(0),

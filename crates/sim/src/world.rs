@@ -115,6 +115,7 @@ pub struct World {
     /// Who signs for a member that does not exist: the second plan of an equivocating signaler.
     stranger: Arc<dyn Signer>,
     tokens: Vec<(TxId, usize)>,
+    most_in_flight: u64,
     /// What the planted bugs did.
     planted: u64,
     /// Where the last violation was noticed.

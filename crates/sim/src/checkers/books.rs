@@ -78,6 +78,8 @@ pub(crate) struct Books {
     pub met: BTreeMap<&'static str, u64>,
     now: Instant,
     fresh: Vec<TxId>,
+    /// Every how manyth leaf's signature is verified.
+    signature_stride: usize,
 }
 
 impl Books {
@@ -96,7 +98,14 @@ impl Books {
             met: BTreeMap::new(),
             now: Instant(0),
             fresh: Vec::new(),
+            signature_stride: 1,
         }
+    }
+
+    /// Verifies the signature of every `stride`th leaf only: in long runs with real ones.
+    pub(crate) fn verify_every(mut self, stride: usize) -> Self {
+        self.signature_stride = stride;
+        self
     }
 
     /// An honest node of `committee` executed or replayed `block`. True when it is new.

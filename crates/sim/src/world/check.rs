@@ -24,6 +24,7 @@ impl World {
             let members = self.scenario.topology.sizes()[body.id.committee.index()];
             self.bounds.check(at, members, &machine.replica.status())?;
         }
+        self.most_in_flight = self.most_in_flight.max(self.books.in_flight());
         match self.phase {
             Phase::Faulty => {}
             Phase::Healing => match self.pending_work() {
@@ -164,6 +165,7 @@ impl World {
             digest: self.trace.digest(),
             figures: self.figures,
             coverage: self.coverage,
+            most_in_flight: self.most_in_flight,
             planted: self.planted,
             violation,
             at: self.line.now(),
