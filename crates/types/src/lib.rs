@@ -5,6 +5,7 @@
 
 mod amount;
 mod block;
+mod client;
 mod codec;
 mod evidence;
 mod header;
@@ -20,6 +21,11 @@ mod wire;
 pub use amount::{Amount, MICROS_PER_COIN, Total};
 pub use block::{
     BLOCK_BYTES_MAX, BLOCK_CLOSINGS_MAX, BLOCK_PACKS_MAX, BLOCK_TRANSACTIONS_MAX, Block, BlockRef, Payload,
+};
+pub use client::{
+    BalanceRequest, BlockPart, ClientReply, ClientRequest, EpochRecords, EpochsRequest, ExecutedAt,
+    FILTER_ACCOUNTS_MAX, Hello, ReceiptRequest, RefuseReason, Refused, RejectReason, Results, SUBMIT_MAX,
+    SignedBalance, Submit, Subscribe, TxAnswer, TxResult, Welcome,
 };
 pub use codec::{Codec, DecodeError, List, Reader};
 pub use evidence::{

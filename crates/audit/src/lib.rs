@@ -1,0 +1,1 @@
+//! Floor 5: the verdict over a run.

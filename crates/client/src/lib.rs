@@ -1,0 +1,1 @@
+//! Floor 5: submit, await certified results, verify proofs, block streams, topology.

@@ -1,0 +1,1 @@
+//! Floor 5: experiment specs and run directories.

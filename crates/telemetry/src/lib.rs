@@ -1,0 +1,1 @@
+//! Floor 3: metric names, recorder, task events, line protocol.

@@ -1,0 +1,1 @@
+//! Floor 4: QUIC endpoints, identities, framing, limits, link shaping.

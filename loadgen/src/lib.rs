@@ -1,0 +1,1 @@
+//! Open-loop load, latency free of coordinated omission.

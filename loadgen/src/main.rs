@@ -1,0 +1,3 @@
+//! Open-loop load, latency free of coordinated omission.
+
+fn main() {}

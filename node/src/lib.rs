@@ -1,0 +1,1 @@
+//! A committee member.

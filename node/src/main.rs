@@ -1,0 +1,3 @@
+//! A committee member.
+
+fn main() {}

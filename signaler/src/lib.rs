@@ -1,0 +1,1 @@
+//! Organises committees, plans, epochs; not a node.

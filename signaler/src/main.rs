@@ -1,0 +1,3 @@
+//! Organises committees, plans, epochs; not a node.
+
+fn main() {}

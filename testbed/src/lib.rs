@@ -1,0 +1,1 @@
+//! Starts N committees, injects faults, runs experiments, gives a verdict.

@@ -1,0 +1,3 @@
+//! Starts N committees, injects faults, runs experiments, gives a verdict.
+
+fn main() {}
