@@ -4,14 +4,14 @@
 //! one stream are answered in order, except that results of submissions and subscribed blocks come when
 //! they are there.
 
-use crate::codec::{Codec, DecodeError, List, Reader};
+use crate::codec::List;
 use crate::evidence::{BalanceStatement, CreditReceipt, Receipt};
 use crate::header::{CertifiedBlock, CertifiedHeader, Outcome};
 use crate::ids::{ChainId, CommitteeId, Epoch, Height, MemberIndex, PublicKey, Signature, TxId};
 use crate::message::ClosingRecord;
 use crate::transaction::Transaction;
 use crate::version::Version;
-use crate::{wire_enum, wire_struct};
+use crate::{unit_enum, wire_enum, wire_struct};
 
 /// Most transactions in one submission, and results in one reply.
 pub const SUBMIT_MAX: usize = 1_024;
@@ -197,71 +197,98 @@ wire_enum! {
     }
 }
 
-/// Defines a fieldless enumeration that is encoded as one byte, with the texts for people.
-macro_rules! reasons {
-    ($(#[$meta:meta])* $name:ident { $($tag:literal => $variant:ident $text:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
-        pub enum $name {
-            $(#[doc = $text] #[error($text)] $variant = $tag,)*
-        }
-
-        impl $name {
-            /// All of them, in the order of their tags.
-            pub const ALL: &[Self] = &[$(Self::$variant),*];
-        }
-
-        impl Codec for $name {
-            const MIN_LEN: usize = 1;
-            fn encode(&self, out: &mut Vec<u8>) {
-                out.push(*self as u8);
-            }
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-                match u8::decode(reader)? {
-                    $($tag => Ok(Self::$variant),)*
-                    tag => Err(DecodeError::UnknownTag { what: stringify!($name), tag }),
-                }
-            }
-        }
-    };
-}
-
-reasons! {
+unit_enum! {
     /// Why a transaction was refused.
-    RejectReason {
-        1 => SequenceUsed "sequence already used",
-        2 => SequenceGap "a lower sequence is missing",
-        3 => WrongCommittee "another committee decides this transaction",
-        4 => AmountTooSmall "amount below the minimum",
-        5 => Expired "expired",
-        6 => DepositUsed "deposit already minted",
-        7 => MintCapReached "mint cap reached",
-        8 => BadRecipient "the payee's key is not acceptable",
-        9 => RecipientFull "the payee's balance would overflow",
-        10 => DestinationBusy "the payee's committee is too far behind",
-        11 => EpochClosed "the epoch closed first: submit again",
-        12 => TooFarAhead "sequence too far in the future",
-        13 => SequencePending "another transaction holds this sequence",
-        14 => ShortBalance "balance too small for all that is pending",
-        15 => NotProposing "node does not propose: try another member",
-        16 => BadSignature "signature or key does not verify",
+    #[derive(thiserror::Error)]
+    pub enum RejectReason {
+        /// Sequence already used.
+        #[error("sequence already used")]
+        1 => SequenceUsed,
+        /// A lower sequence is missing.
+        #[error("a lower sequence is missing")]
+        2 => SequenceGap,
+        /// Another committee decides this transaction.
+        #[error("another committee decides this transaction")]
+        3 => WrongCommittee,
+        /// Amount below the minimum.
+        #[error("amount below the minimum")]
+        4 => AmountTooSmall,
+        /// Expired.
+        #[error("expired")]
+        5 => Expired,
+        /// Deposit already minted.
+        #[error("deposit already minted")]
+        6 => DepositUsed,
+        /// Mint cap reached.
+        #[error("mint cap reached")]
+        7 => MintCapReached,
+        /// The payee's key is not acceptable.
+        #[error("the payee's key is not acceptable")]
+        8 => BadRecipient,
+        /// The payee's balance would overflow.
+        #[error("the payee's balance would overflow")]
+        9 => RecipientFull,
+        /// The payee's committee is too far behind.
+        #[error("the payee's committee is too far behind")]
+        10 => DestinationBusy,
+        /// The epoch closed first: submit again.
+        #[error("the epoch closed first: submit again")]
+        11 => EpochClosed,
+        /// Sequence too far in the future.
+        #[error("sequence too far in the future")]
+        12 => TooFarAhead,
+        /// Another transaction holds this sequence.
+        #[error("another transaction holds this sequence")]
+        13 => SequencePending,
+        /// Balance too small for all that is pending.
+        #[error("balance too small for all that is pending")]
+        14 => ShortBalance,
+        /// Node does not propose: try another member.
+        #[error("node does not propose: try another member")]
+        15 => NotProposing,
+        /// Signature or key does not verify.
+        #[error("signature or key does not verify")]
+        16 => BadSignature,
     }
-}
 
-reasons! {
     /// Why a request was refused.
-    RefuseReason {
-        1 => Malformed "malformed frame; the stream ends",
-        2 => TooLarge "frame too large; the stream ends",
-        3 => WrongChain "another ledger; the stream ends",
-        4 => HelloExpected "the first frame must be Hello; the stream ends",
-        5 => NoSuchLeaf "no such leaf, or not certified yet",
-        6 => WrongCommittee "another committee owns this account",
-        7 => TooManySubscriptions "too many subscriptions on this connection",
-        8 => TooManyRequests "too many requests: slow down",
-        9 => TooSlow "the subscriber reads too slowly; the stream ends",
-        10 => ShuttingDown "the node is stopping",
-        11 => TooManyConnections "too many connections from this address",
-        12 => HeightTooFar "height lies beyond the certified tip",
+    #[derive(thiserror::Error)]
+    pub enum RefuseReason {
+        /// Malformed frame; the stream ends.
+        #[error("malformed frame; the stream ends")]
+        1 => Malformed,
+        /// Frame too large; the stream ends.
+        #[error("frame too large; the stream ends")]
+        2 => TooLarge,
+        /// Another ledger; the stream ends.
+        #[error("another ledger; the stream ends")]
+        3 => WrongChain,
+        /// The first frame must be Hello; the stream ends.
+        #[error("the first frame must be Hello; the stream ends")]
+        4 => HelloExpected,
+        /// No such leaf, or not certified yet.
+        #[error("no such leaf, or not certified yet")]
+        5 => NoSuchLeaf,
+        /// Another committee owns this account.
+        #[error("another committee owns this account")]
+        6 => WrongCommittee,
+        /// Too many subscriptions on this connection.
+        #[error("too many subscriptions on this connection")]
+        7 => TooManySubscriptions,
+        /// Too many requests: slow down.
+        #[error("too many requests: slow down")]
+        8 => TooManyRequests,
+        /// The subscriber reads too slowly; the stream ends.
+        #[error("the subscriber reads too slowly; the stream ends")]
+        9 => TooSlow,
+        /// The node is stopping.
+        #[error("the node is stopping")]
+        10 => ShuttingDown,
+        /// Too many connections from this address.
+        #[error("too many connections from this address")]
+        11 => TooManyConnections,
+        /// Height lies beyond the certified tip.
+        #[error("height lies beyond the certified tip")]
+        12 => HeightTooFar,
     }
 }

@@ -41,6 +41,9 @@ macro_rules! for_wire_types {
                 CertifiedCheckpoint, EquivocationProof, ForkProof;
             wire: RawBlock, BlockRequest, Blocks, Heartbeat, HeaderVote, CheckpointVote, LedgerRequest, LedgerResponse,
                 LeadersRequest, Leaders, RelayNotice, PackRequest, ClosingsRequest, Closings, Certificates, PeerMessage;
+            client: Hello, Submit, Subscribe, ReceiptRequest, BalanceRequest, EpochsRequest, ClientRequest, Welcome,
+                ExecutedAt, RejectReason, TxAnswer, TxResult, Results, BlockPart, SignedBalance, EpochRecords,
+                RefuseReason, Refused, ClientReply;
         }
     };
 }

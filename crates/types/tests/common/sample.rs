@@ -428,12 +428,29 @@ sample_structs! {
     ClosingsRequest { from }
     Closings { records }
     Certificates { headers }
+    Hello { version, chain }
+    Submit { transactions }
+    Subscribe { from, accounts }
+    ReceiptRequest { height, leaf }
+    BalanceRequest { key, nonce }
+    EpochsRequest { from }
+    Welcome { committee, member, epoch, executed, certified, proposing }
+    ExecutedAt { height, leaf, outcome }
+    TxResult { txid, answer }
+    Results { results }
+    BlockPart { certified, receipts, credits }
+    SignedBalance { statement, member, signature }
+    EpochRecords { records }
+    Refused { reason, retry_after_ms }
 }
 
 sample_enums! {
     Transaction { Payment, Redeem, Mint }
     LedgerItem { Transaction, Pack, Closing, EpochChange }
     HeaderSeal { Certified, History }
+    ClientRequest { Submit, Subscribe, Receipt, Balance, Epochs }
+    ClientReply { Welcome, Results, Block, Part, Receipt, CreditReceipt, Balance, Epochs, Refused }
+    TxAnswer { Busy, Rejected, Executed }
     PeerMessage {
         Blocks, BlockRequest, Heartbeat, HeaderVote, CheckpointVote, Certificates, LedgerRequest, LedgerResponse,
         LeadersRequest, Leaders, PlanApproval, RelayNotice, PackRequest, Pack, Cursor, ClosingsRequest, Closings,
@@ -444,4 +461,6 @@ sample_unit_enums! {
     Outcome { Applied, ShortBalance }
     CreditOutcome { Applied, Returned, Suspended }
     MessageKind { Credit, Return, MintCredit }
+    RejectReason { SequenceUsed, SequenceGap, WrongCommittee, AmountTooSmall, Expired, DepositUsed, MintCapReached, BadRecipient, RecipientFull, DestinationBusy, EpochClosed, TooFarAhead, SequencePending, ShortBalance, NotProposing, BadSignature }
+    RefuseReason { Malformed, TooLarge, WrongChain, HelloExpected, NoSuchLeaf, WrongCommittee, TooManySubscriptions, TooManyRequests, TooSlow, ShuttingDown, TooManyConnections, HeightTooFar }
 }
