@@ -1,0 +1,246 @@
+//! Accounts and deposit references written behind the payment path.
+//!
+//! A ledger batch leaves its accounts in memory; [`Behind::flush`] writes them sorted and coalesced, in
+//! pieces so that no other writer waits long, and last of all the height they are of. What the disk holds
+//! between two pieces is a mix of states, each of a height between the flushed one and the tip; every
+//! account that is newer than the flushed height stands in a block above it. So applying those blocks gives
+//! the state of the tip wherever a crash cuts the log.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use foldhash::fast::SeedableRandomState;
+use shardpay_types::{AccountState, Codec, DepositRef, Height, LedgerBlock, PublicKey};
+
+use crate::db::Db;
+use crate::error::StorageError;
+use crate::keys;
+use crate::replay::{Changes, replay};
+use crate::tables::Table;
+
+/// Entries written in one batch: some 100 KB of log, below 5 ms.
+const PIECE_ENTRIES: usize = 1_024;
+
+/// Changes not on disk yet.
+#[derive(Debug)]
+pub(crate) struct Unflushed {
+    accounts: HashMap<PublicKey, AccountState, SeedableRandomState>,
+    deposits: HashSet<DepositRef, SeedableRandomState>,
+    /// The height they are of.
+    height: Height,
+    /// Bytes of the blocks they come from.
+    block_bytes: usize,
+}
+
+impl Unflushed {
+    fn new(height: Height) -> Self {
+        // Keys are chosen by clients: the seed is secret.
+        let seed = RandomState::new().hash_one(0);
+        let state = SeedableRandomState::with_seed(seed, foldhash::SharedSeed::global_fixed());
+        let (accounts, deposits) = (HashMap::with_hasher(state.clone()), HashSet::with_hasher(state));
+        Self { accounts, deposits, height, block_bytes: 0 }
+    }
+
+    /// Number of accounts and deposit references.
+    fn len(&self) -> usize {
+        self.accounts.len() + self.deposits.len()
+    }
+}
+
+impl Changes for Unflushed {
+    fn account(&mut self, key: PublicKey, state: AccountState) {
+        self.accounts.insert(key, state);
+    }
+    fn deposit(&mut self, deposit: DepositRef) {
+        self.deposits.insert(deposit);
+    }
+}
+
+/// How much waits to be flushed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting {
+    /// Accounts and deposit references.
+    pub entries: usize,
+    /// Bytes of the blocks above the flushed height.
+    pub block_bytes: usize,
+}
+
+/// The changes not on disk, in two generations.
+pub(crate) struct Behind {
+    db: Arc<Db>,
+    state: Mutex<State>,
+    /// Held while flushing: one flush at a time.
+    flushing: Mutex<()>,
+}
+
+struct State {
+    /// Collected since the last flush began.
+    fresh: Unflushed,
+    /// Being flushed.
+    leaving: Option<Arc<Unflushed>>,
+    /// On disk is the state of this height, or newer where a flush is under way.
+    flushed: Height,
+}
+
+impl Behind {
+    /// Reads what the disk lacks from the blocks above the flushed height.
+    pub(crate) fn recover(db: Arc<Db>) -> Result<Self, StorageError> {
+        let flushed = db.read(Table::Meta, keys::meta::FLUSHED)?.unwrap_or(Height::ZERO);
+        let mut fresh = Unflushed::new(flushed);
+        for entry in db.scan(Table::Blocks, &keys::height(flushed.next()), None) {
+            let (key, bytes) = entry?;
+            let expected = fresh.height.next();
+            if *key != keys::height(expected) {
+                return Err(db.corrupt(format!("ledger block {expected} is missing")));
+            }
+            let block: LedgerBlock = db.decode(Table::Blocks, &bytes)?;
+            replay(&block, &mut fresh);
+            fresh.height = expected;
+            fresh.block_bytes += bytes.len();
+        }
+        let state = Mutex::new(State { fresh, leaving: None, flushed });
+        Ok(Self { db, state, flushing: Mutex::new(()) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nobody panics while holding the unflushed changes")
+    }
+
+    /// The height of the last block.
+    pub(crate) fn height(&self) -> Height {
+        self.state().fresh.height
+    }
+
+    /// The height up to which accounts are on disk.
+    pub(crate) fn flushed(&self) -> Height {
+        self.state().flushed
+    }
+
+    /// How much waits.
+    pub(crate) fn waiting(&self) -> Waiting {
+        let state = self.state();
+        let leaving = state.leaving.as_ref().map_or(0, |leaving| leaving.len());
+        Waiting { entries: state.fresh.len() + leaving, block_bytes: state.fresh.block_bytes }
+    }
+
+    /// Takes what blocks up to `height`, of so many bytes, changed. Returns what waits now.
+    pub(crate) fn take(
+        &self,
+        accounts: Vec<(PublicKey, AccountState)>,
+        deposits: Vec<DepositRef>,
+        height: Height,
+        block_bytes: usize,
+    ) -> Waiting {
+        let mut state = self.state();
+        let fresh = &mut state.fresh;
+        fresh.accounts.extend(accounts);
+        fresh.deposits.extend(deposits);
+        fresh.height = fresh.height.max(height);
+        fresh.block_bytes += block_bytes;
+        Waiting { entries: fresh.len(), block_bytes: fresh.block_bytes }
+    }
+
+    /// Whether a deposit reference was consumed.
+    pub(crate) fn deposit_used(&self, deposit: &DepositRef) -> Result<bool, StorageError> {
+        let state = self.state();
+        let leaving = state.leaving.as_ref().is_some_and(|leaving| leaving.deposits.contains(deposit));
+        if leaving || state.fresh.deposits.contains(deposit) {
+            return Ok(true);
+        }
+        drop(state);
+        // What left memory in between is on disk.
+        self.db.get(Table::Deposits, deposit.as_bytes()).map(|found| found.is_some())
+    }
+
+    /// Writes what was collected. Returns the number of entries.
+    pub(crate) fn flush(&self) -> Result<usize, StorageError> {
+        let _one_at_a_time = self.flushing.lock().expect("flushing does not panic");
+        let leaving = {
+            let mut state = self.state();
+            if state.fresh.height == state.flushed {
+                return Ok(0);
+            }
+            let next = Unflushed::new(state.fresh.height);
+            let leaving = Arc::new(std::mem::replace(&mut state.fresh, next));
+            state.leaving = Some(leaving.clone());
+            leaving
+        };
+        self.write(&leaving)?;
+        let mut state = self.state();
+        state.leaving = None;
+        state.flushed = leaving.height;
+        Ok(leaving.len())
+    }
+
+    fn write(&self, leaving: &Unflushed) -> Result<(), StorageError> {
+        let mut deposits: Vec<_> = leaving.deposits.iter().collect();
+        deposits.sort_unstable();
+        for piece in deposits.chunks(PIECE_ENTRIES) {
+            let mut batch = self.db.batch();
+            piece.iter().for_each(|deposit| batch.put(Table::Deposits, deposit.as_bytes(), &[]));
+            batch.write_sorted()?;
+        }
+        let mut accounts: Vec<_> = leaving.accounts.iter().collect();
+        accounts.sort_unstable_by_key(|(key, _)| **key);
+        let mut value = Vec::with_capacity(AccountState::MIN_LEN);
+        for piece in accounts.chunks(PIECE_ENTRIES) {
+            let mut batch = self.db.batch();
+            for (key, state) in piece {
+                value.clear();
+                state.encode(&mut value);
+                batch.put(Table::Accounts, key.as_bytes(), &value);
+            }
+            batch.write_sorted()?;
+        }
+        let mut batch = self.db.batch();
+        batch.put(Table::Meta, keys::meta::FLUSHED, &leaving.height.to_bytes());
+        batch.write()
+    }
+
+    /// Calls `each` with every account, ascending, as of the last block.
+    pub(crate) fn accounts(&self, each: &mut dyn FnMut(PublicKey, AccountState)) -> Result<(), StorageError> {
+        let mut newer: BTreeMap<PublicKey, AccountState> = BTreeMap::new();
+        let state = self.state();
+        let generations = state.leaving.as_deref().into_iter().chain([&state.fresh]);
+        generations.for_each(|generation| newer.extend(&generation.accounts));
+        drop(state);
+        let mut newer = newer.into_iter().peekable();
+        for entry in self.db.scan(Table::Accounts, &[], None) {
+            let (key, bytes) = entry?;
+            let key = PublicKey(self.db.array(Table::Accounts, &key)?);
+            while let Some((key, state)) = newer.next_if(|(other, _)| *other < key) {
+                each(key, state);
+            }
+            let state = match newer.next_if(|(other, _)| *other == key) {
+                Some((_, state)) => state,
+                None => self.db.decode(Table::Accounts, &bytes)?,
+            };
+            each(key, state);
+        }
+        newer.for_each(|(key, state)| each(key, state));
+        Ok(())
+    }
+
+    /// Calls `each` with every deposit reference, ascending, as of the last block.
+    pub(crate) fn deposits(&self, each: &mut dyn FnMut(DepositRef)) -> Result<(), StorageError> {
+        let mut newer: BTreeSet<DepositRef> = BTreeSet::new();
+        let state = self.state();
+        let generations = state.leaving.as_deref().into_iter().chain([&state.fresh]);
+        generations.for_each(|generation| newer.extend(&generation.deposits));
+        drop(state);
+        let mut newer = newer.into_iter().peekable();
+        for entry in self.db.scan(Table::Deposits, &[], None) {
+            let deposit = DepositRef(self.db.array(Table::Deposits, &entry?.0)?);
+            while let Some(other) = newer.next_if(|other| *other <= deposit) {
+                if other != deposit {
+                    each(other);
+                }
+            }
+            each(deposit);
+        }
+        newer.for_each(each);
+        Ok(())
+    }
+}

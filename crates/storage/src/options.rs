@@ -1,0 +1,104 @@
+//! What a store is opened with, and how RocksDB is set up for it.
+//!
+//! Sized for many nodes on one small machine: a node's store takes at most
+//! [`StoreOptions::memtable_bytes`] + [`StoreOptions::cache_bytes`] and the accounts not flushed yet.
+
+use std::time::Duration;
+
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel, Options};
+
+use crate::tables::Table;
+
+/// What a sync promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// What was synced survives a power loss.
+    Fsync,
+    /// What was written survives the death of the process, not of the machine.
+    Os,
+}
+
+/// Tuning of a store; [`StoreOptions::standard`] suits a node.
+#[derive(Debug, Clone, Copy)]
+pub struct StoreOptions {
+    /// What a sync promises.
+    pub durability: Durability,
+    /// Most bytes in memtables, over all tables.
+    pub memtable_bytes: usize,
+    /// Bytes of the cache of blocks, indices and filters.
+    pub cache_bytes: usize,
+    /// Accounts are flushed that often.
+    pub flush_interval: Duration,
+    /// Accounts and deposit references not flushed yet that start a flush early. At twice as many, writing
+    /// waits for a flush.
+    pub unflushed_max: usize,
+    /// Bytes of ledger blocks above the flushed height that start a flush early: bounds what opening reads.
+    pub replay_bytes_max: usize,
+}
+
+impl StoreOptions {
+    /// The options of a node.
+    pub const fn standard(durability: Durability) -> Self {
+        Self {
+            durability,
+            memtable_bytes: 32 << 20,
+            cache_bytes: 8 << 20,
+            flush_interval: Duration::from_secs(10),
+            unflushed_max: 200_000,
+            replay_bytes_max: 64 << 20,
+        }
+    }
+}
+
+/// Most bytes of write-ahead log that opening reads again: above it, RocksDB flushes the oldest table.
+const WAL_BYTES_MAX: u64 = 96 << 20;
+
+/// Options of the database.
+pub(crate) fn database(options: &StoreOptions) -> Options {
+    let mut db = Options::default();
+    db.set_db_write_buffer_size(options.memtable_bytes);
+    db.set_max_total_wal_size(WAL_BYTES_MAX);
+    // After a crash the log ends at its first torn write; what was synced stands before it.
+    db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    db.set_paranoid_checks(true);
+    db.set_max_background_jobs(2);
+    db.set_max_open_files(256);
+    db.set_max_file_opening_threads(1);
+    db.set_bytes_per_sync(1 << 20);
+    db.set_skip_stats_update_on_db_open(true);
+    db.set_avoid_unnecessary_blocking_io(true);
+    // The program has its own telemetry; RocksDB's log keeps warnings.
+    db.set_stats_dump_period_sec(0);
+    db.set_stats_persist_period_sec(0);
+    db.set_log_level(LogLevel::Warn);
+    db.set_keep_log_file_num(2);
+    db.set_max_log_file_size(1 << 20);
+    db
+}
+
+/// The tables with their options, all on one cache.
+pub(crate) fn descriptors(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
+    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let describe = |table: &Table| ColumnFamilyDescriptor::new(table.name(), family(*table, &cache));
+    Table::ALL.iter().map(describe).collect()
+}
+
+fn family(table: Table, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_block_size(16 << 10);
+    if matches!(table, Table::Deposits) {
+        // Every mint asks whether its reference is new, and it is.
+        blocks.set_bloom_filter(10.0, false);
+    }
+    let mut family = Options::default();
+    family.set_block_based_table_factory(&blocks);
+    family.set_compression_type(DBCompressionType::None);
+    family.set_write_buffer_size(if table.is_large() { 16 << 20 } else { 4 << 20 });
+    family.set_max_write_buffer_number(3);
+    family.set_arena_block_size(256 << 10);
+    // Small files of the DAG leave whole when their rounds are pruned, without a compaction.
+    family.set_target_file_size_base(16 << 20);
+    family
+}
