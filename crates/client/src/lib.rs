@@ -1,4 +1,30 @@
 //! Floor 5: submit, await certified results, verify proofs, block streams, topology.
+//!
+//! A [`Client`] pins the genesis plan and trusts nobody else: what it returns was signed by a quorum (f + 1
+//! members for a balance) of the committee concerned, and it checked the signatures and hashes itself. A
+//! member that lies, is silent or disconnects costs a retry at another one.
+//!
+//! - [`Submitter`]: brings transactions to a committee until they are settled.
+//! - [`BlockStream`]: a committee's certified blocks, whole or filtered by account.
+//! - [`Client::balance`], [`Client::receipt`], [`Client::pay_and_wait`]: single questions.
+//! - [`topology`], [`signaler`]: where everybody is, as the signaler publishes it.
 
+mod blocks;
+mod check;
+mod client;
+mod directory;
+mod error;
+mod keyring;
+mod link;
+mod query;
 pub mod signaler;
+mod submit;
 pub mod topology;
+
+pub use blocks::{BlockStream, StreamStats, Subscription, Verified};
+pub use check::{VerifiedBlock, VerifiedPart};
+pub use client::Client;
+pub use directory::{Directory, Endpoint};
+pub use error::{ClientError, Lie, LinkError};
+pub use query::Paid;
+pub use submit::{SubmitEvent, SubmitEvents, SubmitOptions, SubmitStats, Submitter};

@@ -1,0 +1,405 @@
+//! What is in flight: where each transaction was sent, and when it is due again. No I/O, no clock.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::time::Duration;
+
+use shardpay_crypto::IdentifiedTransaction;
+use shardpay_types::{PublicKey, RejectReason, SUBMIT_MAX, Transaction, TxAnswer, TxId, TxResult};
+use tokio::time::Instant;
+
+use super::{SubmitEvent, SubmitOptions, SubmitStats};
+
+/// Attempts after which a short balance is final: a credit may be under way.
+const SHORT_BALANCE_ATTEMPTS_MAX: u32 = 5;
+
+/// Takes the first eight bytes of what is random anyhow: hashes, and keys of the caller's own choosing.
+#[derive(Default)]
+pub(super) struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk::<8>() {
+            self.0 ^= u64::from_le_bytes(*first);
+        }
+    }
+    fn write_usize(&mut self, _: usize) {}
+}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<FirstBytes>>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// In its member's queue.
+    Ready,
+    /// Waits for its backoff to end.
+    Waiting,
+    /// With the member, not answered.
+    Sent,
+    /// With the committee, as a member says: the certificate is awaited.
+    Executed,
+}
+
+struct Pending {
+    transaction: Transaction,
+    sender: Option<PublicKey>,
+    slot: usize,
+    attempts: u32,
+    phase: Phase,
+    since: Instant,
+    /// The timer that counts; earlier ones are void.
+    timer: u32,
+}
+
+struct Route {
+    slot: usize,
+    pending: u32,
+}
+
+#[derive(Default)]
+struct Slot {
+    up: bool,
+    /// Asked to be left alone until then.
+    avoid_until: Option<Instant>,
+    queue: Vec<TxId>,
+}
+
+/// What is told since the last call.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub(super) events: Vec<SubmitEvent>,
+    /// Places that became free.
+    pub(super) freed: usize,
+}
+
+/// All that is in flight.
+pub(super) struct Book {
+    options: SubmitOptions,
+    pending: Map<TxId, Pending>,
+    routes: Map<PublicKey, Route>,
+    slots: Vec<Slot>,
+    /// The member new senders go to.
+    current: usize,
+    timers: BinaryHeap<Reverse<(Instant, TxId, u32)>>,
+    flush_at: Option<Instant>,
+    settled: Settled,
+    stats: SubmitStats,
+    /// State of the jitter's generator.
+    jitter: u64,
+}
+
+impl Book {
+    pub(super) fn new(members: usize, options: SubmitOptions, seed: u64) -> Self {
+        let mut slots = Vec::new();
+        slots.resize_with(members, Slot::default);
+        Self {
+            options,
+            pending: Map::default(),
+            routes: Map::default(),
+            slots,
+            current: (seed % members.max(1) as u64) as usize,
+            timers: BinaryHeap::new(),
+            flush_at: None,
+            settled: Settled::default(),
+            stats: SubmitStats::default(),
+            jitter: seed | 1,
+        }
+    }
+
+    pub(super) fn stats(&self) -> &SubmitStats {
+        &self.stats
+    }
+
+    pub(super) fn take_settled(&mut self) -> Settled {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// When [`Book::due`] has something to do next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
+        self.flush_at.into_iter().chain(timer).min()
+    }
+
+    /// Takes transactions in; one that is in flight already gives its place back.
+    pub(super) fn add(&mut self, transactions: Vec<IdentifiedTransaction>, now: Instant) {
+        self.stats.submitted += transactions.len() as u64;
+        for IdentifiedTransaction { transaction, txid } in transactions {
+            if self.pending.contains_key(&txid) {
+                self.settled.freed += 1;
+                continue;
+            }
+            let sender = transaction.debit().map(|(sender, _)| sender);
+            let slot = match sender {
+                Some(sender) => {
+                    let slot = self.current;
+                    let route = self.routes.entry(sender).or_insert(Route { slot, pending: 0 });
+                    route.pending += 1;
+                    route.slot
+                }
+                None => self.current,
+            };
+            let pending = Pending { transaction, sender, slot, attempts: 0, phase: Phase::Ready, since: now, timer: 0 };
+            self.pending.insert(txid, pending);
+            self.enqueue(slot, txid, now);
+        }
+    }
+
+    /// Removes what has a verified result; returns how many were in flight.
+    pub(super) fn settle(&mut self, txids: &[TxId]) -> usize {
+        txids.iter().filter(|txid| self.remove(txid)).count()
+    }
+
+    /// A member takes submissions from now on.
+    pub(super) fn up(&mut self, slot: usize, now: Instant) {
+        self.slots[slot].up = true;
+        self.slots[slot].avoid_until = None;
+        self.flush_at = Some(now);
+    }
+
+    /// A member's stream broke: what it had goes to others.
+    pub(super) fn down(&mut self, slot: usize, now: Instant) {
+        self.slots[slot].up = false;
+        let lost = |(txid, pending): (&TxId, &Pending)| {
+            (pending.slot == slot && pending.phase == Phase::Sent).then_some(*txid)
+        };
+        let mut lost: Vec<TxId> = self.pending.iter().filter_map(lost).collect();
+        // In the order of sequences, so that they meet no gap where they go.
+        lost.sort_by_key(|txid| self.pending.get(txid).and_then(|p| p.transaction.debit()).map(|(_, seq)| seq));
+        self.stats.disconnects += lost.len() as u64;
+        for txid in lost {
+            self.retry(txid, now);
+        }
+    }
+
+    /// A member did not take a batch: it goes elsewhere after a pause.
+    pub(super) fn not_taken(&mut self, slot: usize, batch: &[TxId], now: Instant) {
+        self.slots[slot].avoid_until = Some(now + self.options.backoff_min);
+        for txid in batch {
+            self.back_off(*txid, Duration::ZERO, now);
+        }
+    }
+
+    /// A member's answer.
+    pub(super) fn answer(&mut self, slot: usize, result: &TxResult, now: Instant) {
+        let txid = result.txid;
+        let Some(pending) = self.pending.get_mut(&txid) else { return };
+        let current = pending.slot == slot && pending.phase == Phase::Sent;
+        match result.answer {
+            TxAnswer::Executed(at) => {
+                if pending.phase != Phase::Executed {
+                    pending.phase = Phase::Executed;
+                    if self.options.tell_executed {
+                        self.settled.events.push(SubmitEvent::Executed(txid, at));
+                    }
+                    self.set_timer(txid, now + self.options.certify_max);
+                }
+            }
+            TxAnswer::Busy(retry_after_ms) if current => {
+                self.stats.busy += 1;
+                let pause = Duration::from_millis(u64::from(retry_after_ms)).min(self.options.backoff_max);
+                self.slots[slot].avoid_until = Some(now + pause);
+                self.back_off(txid, pause, now);
+            }
+            TxAnswer::Rejected(reason) => {
+                *self.stats.refusals.entry(reason).or_default() += 1;
+                if current {
+                    self.rejected(slot, txid, reason, now);
+                }
+            }
+            TxAnswer::Busy(_) => self.stats.busy += 1,
+        }
+    }
+
+    fn rejected(&mut self, slot: usize, txid: TxId, reason: RejectReason, now: Instant) {
+        let Some(pending) = self.pending.get_mut(&txid) else { return };
+        match standing(reason, pending.attempts) {
+            Standing::Passing => {
+                if reason == RejectReason::NotProposing {
+                    self.slots[slot].avoid_until = Some(now + self.options.backoff_max);
+                }
+                self.back_off(txid, Duration::ZERO, now);
+            }
+            Standing::PerhapsOurs => {
+                pending.phase = Phase::Executed;
+                self.set_timer(txid, now + self.options.certify_max);
+            }
+            Standing::Final => {
+                self.remove(&txid);
+                self.settled.freed += 1;
+                self.settled.events.push(SubmitEvent::Refused(txid, reason));
+            }
+        }
+    }
+
+    /// The batches to be sent now, by member.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, Vec<TxId>)> {
+        self.run_timers(now);
+        let full = self.slots.iter().any(|slot| slot.up && slot.queue.len() >= SUBMIT_MAX);
+        if !full && self.flush_at.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        self.flush_at = None;
+        self.move_from_lost(now);
+        let mut batches = Vec::new();
+        for slot in 0..self.slots.len() {
+            if !self.slots[slot].up {
+                continue;
+            }
+            let queue = std::mem::take(&mut self.slots[slot].queue);
+            for part in queue.chunks(SUBMIT_MAX) {
+                let batch: Vec<TxId> = part.iter().copied().filter(|txid| self.mark_sent(txid, slot, now)).collect();
+                if !batch.is_empty() {
+                    batches.push((slot, batch));
+                }
+            }
+        }
+        self.current = self.other_than(self.current, now);
+        batches
+    }
+
+    /// The transactions of a batch.
+    pub(super) fn transactions(&self, batch: &[TxId]) -> Vec<Transaction> {
+        batch.iter().filter_map(|txid| self.pending.get(txid)).map(|pending| pending.transaction).collect()
+    }
+
+    fn mark_sent(&mut self, txid: &TxId, slot: usize, now: Instant) -> bool {
+        let Some(pending) = self.pending.get_mut(txid) else { return false };
+        if pending.phase != Phase::Ready || pending.slot != slot {
+            return false;
+        }
+        pending.phase = Phase::Sent;
+        self.stats.resubmitted += u64::from(pending.attempts > 0);
+        let patience = self.options.attempt_max * (1 << pending.attempts.min(4));
+        pending.attempts += 1;
+        self.set_timer(*txid, now + patience);
+        true
+    }
+
+    fn run_timers(&mut self, now: Instant) {
+        while let Some(Reverse((at, txid, timer))) = self.timers.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.timers.pop();
+            let Some(pending) = self.pending.get(&txid).filter(|pending| pending.timer == timer) else { continue };
+            if now.duration_since(pending.since) >= self.options.give_up_after {
+                self.remove(&txid);
+                self.settled.freed += 1;
+                self.settled.events.push(SubmitEvent::GaveUp(txid));
+                continue;
+            }
+            if matches!(pending.phase, Phase::Sent | Phase::Executed) {
+                self.stats.timeouts += 1;
+                self.slots[pending.slot].avoid_until = Some(now + self.options.backoff_max);
+            }
+            self.retry(txid, now);
+        }
+    }
+
+    /// Puts a transaction into another member's queue.
+    fn retry(&mut self, txid: TxId, now: Instant) {
+        let Some(slot) = self.pending.get(&txid).map(|pending| self.other_than(pending.slot, now)) else { return };
+        let Some(pending) = self.pending.get_mut(&txid) else { return };
+        (pending.phase, pending.slot) = (Phase::Ready, slot);
+        pending.timer += 1;
+        if let Some(route) = pending.sender.and_then(|sender| self.routes.get_mut(&sender)) {
+            route.slot = slot;
+        }
+        self.enqueue(slot, txid, now);
+    }
+
+    fn back_off(&mut self, txid: TxId, least: Duration, now: Instant) {
+        let factor = self.jitter_factor();
+        let Some(pending) = self.pending.get_mut(&txid) else { return };
+        pending.phase = Phase::Waiting;
+        let doubled = self.options.backoff_min * (1 << pending.attempts.saturating_sub(1).min(10));
+        let pause = doubled.min(self.options.backoff_max).mul_f64(factor).max(least);
+        self.set_timer(txid, now + pause);
+    }
+
+    fn enqueue(&mut self, slot: usize, txid: TxId, now: Instant) {
+        self.slots[slot].queue.push(txid);
+        if self.flush_at.is_none() && self.slots.iter().any(|slot| slot.up) {
+            self.flush_at = Some(now + self.options.linger);
+        }
+    }
+
+    /// What waits for members that are away goes to the ones that are there.
+    fn move_from_lost(&mut self, now: Instant) {
+        if !self.slots.iter().any(|slot| slot.up) {
+            return;
+        }
+        for slot in 0..self.slots.len() {
+            if !self.slots[slot].up {
+                for txid in std::mem::take(&mut self.slots[slot].queue) {
+                    self.retry(txid, now);
+                }
+            }
+        }
+    }
+
+    /// The next member after `slot` that is there and not to be avoided; failing that, one that is there.
+    fn other_than(&self, slot: usize, now: Instant) -> usize {
+        let count = self.slots.len();
+        let after = (1..=count).map(|step| (slot + step) % count);
+        let there = after.filter(|slot| self.slots[*slot].up);
+        let willing = there.clone().find(|slot| self.slots[*slot].avoid_until.is_none_or(|until| until <= now));
+        willing.or_else(|| there.clone().next()).unwrap_or(slot)
+    }
+
+    fn set_timer(&mut self, txid: TxId, at: Instant) {
+        if let Some(pending) = self.pending.get_mut(&txid) {
+            pending.timer += 1;
+            self.timers.push(Reverse((at, txid, pending.timer)));
+        }
+    }
+
+    fn remove(&mut self, txid: &TxId) -> bool {
+        let Some(pending) = self.pending.remove(txid) else { return false };
+        if let Some(sender) = pending.sender
+            && let Some(route) = self.routes.get_mut(&sender)
+        {
+            route.pending -= 1;
+            if route.pending == 0 {
+                self.routes.remove(&sender);
+            }
+        }
+        true
+    }
+
+    /// Between 0.5 and 1 (xorshift: it spreads attempts, it hides nothing).
+    fn jitter_factor(&mut self) -> f64 {
+        self.jitter ^= self.jitter << 13;
+        self.jitter ^= self.jitter >> 7;
+        self.jitter ^= self.jitter << 17;
+        0.5 + (self.jitter >> 40) as f64 / (1u64 << 25) as f64
+    }
+}
+
+/// What a refusal means for a transaction sent so many times.
+enum Standing {
+    /// Another attempt, later or elsewhere, may go through.
+    Passing,
+    /// It may be an earlier attempt that is in the way.
+    PerhapsOurs,
+    Final,
+}
+
+fn standing(reason: RejectReason, attempts: u32) -> Standing {
+    match reason {
+        RejectReason::SequenceGap
+        | RejectReason::TooFarAhead
+        | RejectReason::NotProposing
+        | RejectReason::EpochClosed
+        | RejectReason::DestinationBusy => Standing::Passing,
+        RejectReason::ShortBalance if attempts < SHORT_BALANCE_ATTEMPTS_MAX => Standing::Passing,
+        RejectReason::SequenceUsed | RejectReason::SequencePending | RejectReason::DepositUsed if attempts > 1 => {
+            Standing::PerhapsOurs
+        }
+        _ => Standing::Final,
+    }
+}
