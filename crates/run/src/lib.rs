@@ -1,1 +1,24 @@
-//! Floor 5: experiment specs and run directories.
+//! Floor 5 of shardpay: experiment specs and run directories.
+//!
+//! Guarantees: what one program writes here another reads back: the spec, the facts of the run and its
+//! host, loadgen's acknowledgements and latencies, the summary. Whole files are written under a temporary
+//! name and renamed; logs that grow are read up to the last whole record. `docs/RUNS.md` describes them.
+
+mod acks;
+mod dir;
+mod host;
+mod latency;
+mod result;
+mod spec;
+mod summary;
+
+pub use acks::{Ack, AckKind, AckLog, AckWriter, read_acks};
+pub use dir::{RunDir, RunError, node_name, read_json, write_json, write_whole};
+pub use host::{GitState, HostFacts, RunRecord};
+pub use latency::{LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, new_latencies, read_latencies};
+pub use result::{LoadResult, SecondCounts};
+pub use spec::{
+    Cross, Distribution, Durability, Fault, FaultAction, Limits, Load, NodeOptions, NodeSelector, PlannedFault, Rate,
+    Repeat, Spec, SpecError,
+};
+pub use summary::{Figures, Flow, LatencyMs, MachineUse, Phases, Summary};

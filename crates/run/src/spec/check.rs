@@ -1,0 +1,146 @@
+//! What a spec must hold beyond its types. Each problem names its key.
+
+use shardpay_types::{COMMITTEES_MAX, MEMBERS_MAX};
+
+use super::{Cross, Distribution, Fault, FaultAction, Rate, Spec};
+
+/// What is wrong with the value of a key.
+pub(crate) struct Problem {
+    /// Dotted, with the index of an entry of a list.
+    pub(crate) key: String,
+    /// In words.
+    pub(crate) why: String,
+}
+
+fn require(holds: bool, key: impl Into<String>, why: impl Into<String>) -> Result<(), Problem> {
+    if holds { Ok(()) } else { Err(Problem { key: key.into(), why: why.into() }) }
+}
+
+/// Longest duration in a spec: ten days.
+const SECONDS_MAX: f64 = 864_000.0;
+/// Highest rate in a spec.
+const RATE_MAX: f64 = 10_000_000.0;
+
+fn seconds(value: f64, key: impl Into<String>) -> Result<(), Problem> {
+    require((0.0..=SECONDS_MAX).contains(&value), key, "must be 0 to 864,000 seconds")
+}
+
+fn rate(value: f64, key: &str) -> Result<(), Problem> {
+    require(value > 0.0 && value <= RATE_MAX, key, "must be above 0 and at most 10,000,000 per second")
+}
+
+impl Spec {
+    /// Checks everything a spec must hold.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let named = !self.name.is_empty() && self.name.len() <= 64 && self.name.chars().all(plain);
+        require(named, "name", "must be 1 to 64 letters, digits, - or _")?;
+        let committees = (1..=COMMITTEES_MAX).contains(&self.committees);
+        require(committees, "committees", format!("must be 1 to {COMMITTEES_MAX}"))?;
+        let nodes = self.nodes_per_committee;
+        let size = nodes == 1 || (4..=MEMBERS_MAX).contains(&nodes);
+        require(size, "nodes_per_committee", format!("must be 1 (for development) or 4 to {MEMBERS_MAX}"))?;
+        seconds(self.duration_s, "duration_s")?;
+        require(self.duration_s >= 1.0, "duration_s", "must be at least 1 second")?;
+        seconds(self.warmup_s, "warmup_s")?;
+        require(self.warmup_s < self.duration_s, "warmup_s", "must be shorter than `duration_s`")?;
+        self.check_node()?;
+        self.check_load()?;
+        for (index, fault) in self.faults.iter().enumerate() {
+            self.check_fault(fault, &format!("faults.{index}"))?;
+        }
+        self.check_limits()
+    }
+
+    fn check_node(&self) -> Result<(), Problem> {
+        let node = &self.node;
+        require((1..=64).contains(&node.lanes), "node.lanes", "must be 1 to 64")?;
+        require((1..=64).contains(&node.tokio_workers), "node.tokio_workers", "must be 1 to 64")?;
+        require(node.min_round_delay_ms <= 10_000, "node.min_round_delay_ms", "must be at most 10,000")?;
+        let level = ["error", "warn", "info", "debug", "trace"].contains(&node.log.as_str());
+        require(level, "node.log", "must be error, warn, info, debug or trace")
+    }
+
+    fn check_load(&self) -> Result<(), Problem> {
+        let load = &self.load;
+        match &load.rate {
+            Rate::Constant { per_second } | Rate::Poisson { per_second } => rate(*per_second, "load.rate.per_second")?,
+            Rate::Ramp { from_per_second, to_per_second } => {
+                rate(*from_per_second, "load.rate.from_per_second")?;
+                rate(*to_per_second, "load.rate.to_per_second")?;
+            }
+            Rate::Steps { steps_per_second } => {
+                let key = "load.rate.steps_per_second";
+                require((1..=1_000).contains(&steps_per_second.len()), key, "must hold 1 to 1,000 rates")?;
+                steps_per_second.iter().try_for_each(|step| rate(*step, key))?;
+            }
+            Rate::Closed { in_flight } => require(*in_flight >= 1, "load.rate.in_flight", "must be at least 1")?,
+            Rate::Fraction { of_closed_loop, at_least_per_second, probe_s, probe_in_flight } => {
+                let share = *of_closed_loop > 0.0 && *of_closed_loop <= 1.0;
+                require(share, "load.rate.of_closed_loop", "must be above 0 and at most 1")?;
+                rate(*at_least_per_second, "load.rate.at_least_per_second")?;
+                require((1.0..=600.0).contains(probe_s), "load.rate.probe_s", "must be 1 to 600 seconds")?;
+                require(*probe_in_flight >= 1, "load.rate.probe_in_flight", "must be at least 1")?;
+            }
+        }
+        let accounts = load.accounts >= 2 * self.committees && load.accounts <= 100_000_000;
+        require(accounts, "load.accounts", "must be at least 2 per committee and at most 100,000,000")?;
+        match &load.distribution {
+            Distribution::Uniform => {}
+            Distribution::Zipf { exponent } => {
+                let fits = *exponent > 0.0 && *exponent <= 10.0;
+                require(fits, "load.distribution.exponent", "must be above 0 and at most 10")?;
+            }
+            Distribution::Hot { vendors, share } => {
+                let fits = (1..load.accounts).contains(vendors);
+                require(fits, "load.distribution.vendors", "must be at least 1 and fewer than `load.accounts`")?;
+                require((0.0..=1.0).contains(share), "load.distribution.share", "must be 0 to 1")?;
+            }
+        }
+        if let Cross::Ratio(ratio) = load.cross {
+            require((0.0..=1.0).contains(&ratio), "load.cross", "must be \"natural\" or 0 to 1")?;
+            let possible = self.committees > 1 || ratio == 0.0;
+            require(possible, "load.cross", "must be 0 with one committee: there is no other to pay to")?;
+        }
+        require((1..=64).contains(&load.processes), "load.processes", "must be 1 to 64")?;
+        require(load.max_in_flight >= load.processes, "load.max_in_flight", "must be at least 1 per process")?;
+        let seed = i64::try_from(load.seed).is_ok();
+        require(seed, "load.seed", "must be below 2^63, as TOML knows no larger integers")
+    }
+
+    fn check_fault(&self, fault: &Fault, key: &str) -> Result<(), Problem> {
+        seconds(fault.at_s, format!("{key}.at_s"))?;
+        require(fault.at_s < self.duration_s, format!("{key}.at_s"), "must lie within `duration_s`")?;
+        let found = fault.nodes.nodes(self.committees, self.nodes_per_committee, 0);
+        require(found.is_some(), format!("{key}.nodes"), format!("there is no node {}", fault.nodes))?;
+        let some = found.is_some_and(|nodes| !nodes.is_empty());
+        require(some, format!("{key}.nodes"), "a committee of this size may have no faulty member")?;
+        if fault.action == FaultAction::StopCommittee {
+            require(fault.nodes.whole_committees(), format!("{key}.nodes"), "must name whole committees, as 1-* does")?;
+        }
+        if let Some(down_s) = fault.down_s {
+            seconds(down_s, format!("{key}.down_s"))?;
+            let ends = fault.action.opposite().is_some();
+            require(ends, format!("{key}.down_s"), "belongs to kill, pause and stop-committee only")?;
+        }
+        if let Some(repeat) = fault.repeat {
+            seconds(repeat.every_s, format!("{key}.repeat.every_s"))?;
+            require((1..=10_000).contains(&repeat.times), format!("{key}.repeat.times"), "must be 1 to 10,000")?;
+            let last = fault.at_s + repeat.every_s * f64::from(repeat.times - 1);
+            require(last < self.duration_s, format!("{key}.repeat"), "the last one must begin within `duration_s`")?;
+            let apart = fault.down_s.is_none_or(|down_s| repeat.times == 1 || down_s < repeat.every_s);
+            require(apart, format!("{key}.down_s"), "must be shorter than `repeat.every_s`")?;
+        }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), Problem> {
+        let limits = &self.limits;
+        seconds(limits.startup_s, "limits.startup_s")?;
+        seconds(limits.drain_s, "limits.drain_s")?;
+        require((0.0..=1.0).contains(&limits.kept_rate_min), "limits.kept_rate_min", "must be 0 to 1")?;
+        let floor = limits.certified_per_second_min;
+        require((0.0..=RATE_MAX).contains(&floor), "limits.certified_per_second_min", "must be 0 or a rate")?;
+        require(limits.p99_ms_max >= 0.0, "limits.p99_ms_max", "must be 0 or more milliseconds")
+    }
+}

@@ -1,0 +1,141 @@
+//! Experiment specs: what to start, how to load it, what to break. TOML, `docs/RUNS.md` lists the keys.
+//!
+//! Guarantees: a [`Spec`] that was parsed is valid as a whole ([`Spec::check`] is part of parsing); unknown
+//! keys are refused; every error names the key and the line (or the `--set` that brought it). What is
+//! written back ([`Spec::to_toml`]) holds every key and reads as the same spec.
+
+mod check;
+mod faults;
+mod load;
+mod parse;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use faults::{Fault, FaultAction, NodeSelector, PlannedFault, Repeat};
+pub use load::{Cross, Distribution, Load, Rate};
+pub use parse::SpecError;
+
+/// When a node's own block or header signature may leave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// After it is on the disk.
+    #[default]
+    Fsync,
+    /// After it was handed to the operating system: survives a crash of the node, not of the machine.
+    Os,
+}
+
+impl Durability {
+    /// As specs and node configurations spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fsync => "fsync",
+            Self::Os => "os",
+        }
+    }
+}
+
+/// An experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spec {
+    /// Short name: letters, digits, `-` and `_`; part of the run directory's name.
+    pub name: String,
+    /// Number of committees.
+    pub committees: usize,
+    /// Nodes in each: 1, or 4 to 64.
+    pub nodes_per_committee: usize,
+    /// Seconds of load, warm-up included.
+    pub duration_s: f64,
+    /// Seconds at its beginning that do not count.
+    #[serde(default)]
+    pub warmup_s: f64,
+    /// When a node may send what it signed.
+    #[serde(default)]
+    pub durability: Durability,
+    /// Options of every node.
+    #[serde(default)]
+    pub node: NodeOptions,
+    /// What is paid.
+    #[serde(default)]
+    pub load: Load,
+    /// What is broken, and when.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+    /// When the run is stopped or does not count.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Options of every node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeOptions {
+    /// Threads that check signatures.
+    pub lanes: usize,
+    /// Threads of the network runtime.
+    pub tokio_workers: usize,
+    /// Shortest time between two own rounds under load.
+    pub min_round_delay_ms: u64,
+    /// Level of the node's log: error, warn, info, debug, trace.
+    pub log: String,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self { lanes: 1, tokio_workers: 1, min_round_delay_ms: 20, log: "info".to_owned() }
+    }
+}
+
+/// When a run is stopped, or does not count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Seconds until all nodes must serve.
+    pub startup_s: f64,
+    /// Seconds after the load for what is in flight.
+    pub drain_s: f64,
+    /// Share of the offered payments that loadgen must have sent, or the verdict fails.
+    pub kept_rate_min: f64,
+    /// Certified payments/s below which the verdict fails; 0: no limit.
+    pub certified_per_second_min: f64,
+    /// 99th percentile in milliseconds above which the verdict fails; 0: no limit.
+    pub p99_ms_max: f64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { startup_s: 60.0, drain_s: 30.0, kept_rate_min: 0.99, certified_per_second_min: 0.0, p99_ms_max: 0.0 }
+    }
+}
+
+impl Spec {
+    /// The load's length, warm-up included.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.duration_s)
+    }
+
+    /// The part of it that does not count.
+    pub fn warmup(&self) -> Duration {
+        Duration::from_secs_f64(self.warmup_s)
+    }
+
+    /// The share of payments that go to another committee.
+    pub fn cross_ratio(&self) -> f64 {
+        match self.load.cross {
+            Cross::Natural => 1.0 - 1.0 / self.committees as f64,
+            Cross::Ratio(ratio) => ratio,
+        }
+    }
+
+    /// The spec with every key, as it is kept in the run directory.
+    ///
+    /// # Panics
+    /// Never for a spec that was parsed: all its values have a TOML form.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a spec has a TOML form")
+    }
+}

@@ -1,0 +1,205 @@
+//! From text to a spec: the file's keys, then each `--set`, then the checks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize as _;
+use toml::de::{DeTable, DeValue};
+
+use super::Spec;
+use super::check::Problem;
+
+/// Largest spec file.
+const SPEC_BYTES_MAX: u64 = 1 << 20;
+
+/// Why a spec is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// The file cannot be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A value in the file.
+    #[error("{origin}:{line}: {}{why}", at_key(key))]
+    InFile {
+        /// The file's name.
+        origin: String,
+        /// From 1.
+        line: usize,
+        /// The dotted key; empty when the text is no TOML.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A value given as `--set`, or one that does not go with it.
+    #[error("{origin}: {}{why}", at_key(key))]
+    Elsewhere {
+        /// The option as it was given, or the file's name when a key is missing from it.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+fn at_key(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!("{key}: ") }
+}
+
+impl Spec {
+    /// Reads a spec file and applies overrides (`key=value`, dotted keys, values as in TOML; a value that
+    /// is no TOML is a string).
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
+        let unreadable = |error| SpecError::Unreadable { path: path.to_owned(), error };
+        if fs::metadata(path).map_err(unreadable)?.len() > SPEC_BYTES_MAX {
+            return Err(unreadable(std::io::Error::other("larger than 1 MiB")));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&path.display().to_string(), &text, overrides)
+    }
+
+    /// The same for a text; `origin` stands in errors.
+    pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, SpecError> {
+        let mut spec: Self = toml::from_str(text).map_err(|error| in_file(origin, text, &error))?;
+        if !overrides.is_empty() {
+            let mut table: toml::Table = toml::from_str(text).map_err(|error| in_file(origin, text, &error))?;
+            for given in overrides {
+                spec = apply(&mut table, given)?;
+            }
+        }
+        spec.check().map_err(|problem| located(origin, text, overrides, problem))?;
+        Ok(spec)
+    }
+}
+
+/// Puts one override into the table and reads the whole again.
+fn apply(table: &mut toml::Table, given: &str) -> Result<Spec, SpecError> {
+    let refuse = |key: &str, why: &str| SpecError::Elsewhere {
+        origin: format!("--set {given}"),
+        key: key.to_owned(),
+        why: why.to_owned(),
+    };
+    let (key, value) = given.split_once('=').ok_or_else(|| refuse("", "write key=value"))?;
+    let (key, value) = (key.trim(), value.trim());
+    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().filter(|parsed| parsed.len() == 1);
+    let value = parsed.and_then(|mut parsed| parsed.remove("value"));
+    let value = value.unwrap_or_else(|| toml::Value::String(value_text(given)));
+    let (path, last) = key.rsplit_once('.').map_or((None, key), |(path, last)| (Some(path), last));
+    let mut place = table.clone();
+    let mut inner = &mut place;
+    for step in path.iter().flat_map(|path| path.split('.')) {
+        let entry = inner.entry(step).or_insert_with(|| toml::Table::new().into());
+        inner = entry.as_table_mut().ok_or_else(|| refuse(key, "only tables have keys that can be set"))?;
+    }
+    inner.insert(last.to_owned(), value);
+    let spec = Spec::deserialize(place.clone()).map_err(|error| refuse(key, error.message()))?;
+    *table = place;
+    Ok(spec)
+}
+
+/// What stands behind the first `=`.
+fn value_text(given: &str) -> String {
+    given.split_once('=').map_or("", |(_, value)| value.trim()).to_owned()
+}
+
+/// A problem of the checks: where its key stands in the file, or which override brought it.
+fn located(origin: &str, text: &str, overrides: &[String], problem: Problem) -> SpecError {
+    let Problem { key, why } = problem;
+    let sets_it = |given: &&String| given.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()));
+    if let Some(given) = overrides.iter().rev().find(sets_it) {
+        return SpecError::Elsewhere { origin: format!("--set {given}"), key, why };
+    }
+    match line_of(text, &key) {
+        Some(line) => SpecError::InFile { origin: origin.to_owned(), line, key, why },
+        None => SpecError::Elsewhere { origin: origin.to_owned(), key, why },
+    }
+}
+
+/// An error of the TOML reader: its key is the one whose value it points into.
+fn in_file(origin: &str, text: &str, error: &toml::de::Error) -> SpecError {
+    let why = error.message().to_owned();
+    match error.span() {
+        Some(span) => SpecError::InFile {
+            origin: origin.to_owned(),
+            line: line_at(text, span.start),
+            key: key_at(text, span.start),
+            why,
+        },
+        None => SpecError::Elsewhere { origin: origin.to_owned(), key: String::new(), why },
+    }
+}
+
+/// The line of a byte, from 1.
+fn line_at(text: &str, byte: usize) -> usize {
+    text.bytes().take(byte).filter(|b| *b == b'\n').count() + 1
+}
+
+/// The line of a dotted key, or of the innermost table around it that the file has.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let table = DeTable::parse(text).ok()?;
+    let mut found = None;
+    let mut place: Option<&DeValue<'_>> = None;
+    for step in key.split('.') {
+        let next = match place {
+            None => table.get_ref().get(step),
+            Some(DeValue::Table(inner)) => inner.get(step),
+            Some(DeValue::Array(items)) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
+            Some(_) => None,
+        };
+        let Some(next) = next else { break };
+        found = Some(line_at(text, next.span().start));
+        place = Some(next.get_ref());
+    }
+    found
+}
+
+/// The dotted key whose name or value holds a byte of the text; empty when there is none.
+fn key_at(text: &str, byte: usize) -> String {
+    fn inside(table: &DeTable<'_>, byte: usize, path: &mut Vec<String>) {
+        for (name, value) in table {
+            if name.span().contains(&byte) || value.span().contains(&byte) || holds(value.get_ref(), byte) {
+                path.push(name.get_ref().to_string());
+                within(value.get_ref(), byte, path);
+                return;
+            }
+        }
+    }
+    fn within(value: &DeValue<'_>, byte: usize, path: &mut Vec<String>) {
+        match value {
+            DeValue::Table(inner) => inside(inner, byte, path),
+            DeValue::Array(items) => {
+                let found = items
+                    .iter()
+                    .enumerate()
+                    .find(|(_, item)| item.span().contains(&byte) || holds(item.get_ref(), byte));
+                if let Some((index, item)) = found {
+                    path.push(index.to_string());
+                    within(item.get_ref(), byte, path);
+                }
+            }
+            _ => {}
+        }
+    }
+    /// Whether a key further down holds the byte: a table's own span is its header only.
+    fn holds(value: &DeValue<'_>, byte: usize) -> bool {
+        match value {
+            DeValue::Table(inner) => inner.iter().any(|(name, value)| {
+                name.span().contains(&byte) || value.span().contains(&byte) || holds(value.get_ref(), byte)
+            }),
+            DeValue::Array(items) => {
+                items.iter().any(|item| item.span().contains(&byte) || holds(item.get_ref(), byte))
+            }
+            _ => false,
+        }
+    }
+    let mut path = Vec::new();
+    if let Ok(table) = DeTable::parse(text) {
+        inside(table.get_ref(), byte, &mut path);
+    }
+    path.join(".")
+}

@@ -1,0 +1,106 @@
+//! Specs: what is read is what was written, and every mistake is named with key and line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use shardpay_run::{Cross, Distribution, FaultAction, Rate, Spec, node_name};
+
+const GOOD: &str = "name = \"x\"\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 10\n";
+
+fn read(text: &str, overrides: &[&str]) -> Result<Spec, String> {
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    Spec::parse("x.toml", text, &overrides).map_err(|error| error.to_string())
+}
+
+fn refused(more: &str, overrides: &[&str]) -> String {
+    read(&format!("{GOOD}{more}"), overrides).expect_err("must be refused")
+}
+
+#[test]
+fn every_experiment_reads_and_writes_back() {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("experiments") {
+        let path = entry.expect("entry").path();
+        let spec = Spec::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(spec.name.as_str()));
+        assert_eq!(read(&spec.to_toml(), &[]), Ok(spec.clone()), "{}", spec.to_toml());
+        names.push(spec.name);
+    }
+    for name in ["quickstart", "smoke", "saturation-1x4", "idle", "crash", "committee-outage"] {
+        assert!(names.iter().any(|found| found == name), "{name} is missing");
+    }
+}
+
+#[test]
+fn errors_name_key_and_line() {
+    let cases = [
+        ("speed = 3", "x.toml:5: speed: unknown field"),
+        ("warmup_s = 10", "x.toml:5: warmup_s: must be shorter"),
+        ("warmup_s = \"long\"", "x.toml:5: warmup_s: invalid type"),
+        ("[load]\naccounts = 1", "x.toml:6: load.accounts: must be at least 2 per committee"),
+        ("[load]\ncross = 1.5", "x.toml:6: load.cross: must be"),
+        ("[load]\ncross = \"wild\"", "x.toml:6: load.cross: invalid value"),
+        ("[load.rate]\nkind = \"poisson\"\nper_second = -3", "x.toml:7: load.rate.per_second: must be above 0"),
+        ("[load.rate]\nkind = \"poisson\"\nper_secnd = 3", "x.toml:7: load.rate.per_secnd: unknown field"),
+        ("[load.rate]\nkind = \"poisson\"", "load.rate: this kind needs the key `per_second`"),
+        ("[load.rate]\nkind = \"closed\"\nin_flight = 3\nprobe_s = 1", "the key `probe_s` belongs to another kind"),
+        ("durability = \"maybe\"", "x.toml:5: durability: unknown variant"),
+        ("[[faults]]\nat_s = 3\naction = \"kill\"\nnodes = \"7-0\"", "x.toml:8: faults.0.nodes: there is no node 7-0"),
+        (
+            "[[faults]]\nat_s = 3\naction = \"kill\"\nnodes = \"all\"",
+            "x.toml:8: faults.0.nodes: \"all\" names no nodes",
+        ),
+        ("[[faults]]\nat_s = 30\naction = \"kill\"\nnodes = \"0-0\"", "x.toml:6: faults.0.at_s: must lie within"),
+        ("[[faults]]\nat_s = 3\naction = \"stop-committee\"\nnodes = \"0-0\"", "faults.0.nodes: must name whole"),
+        ("name = \"again\"", "x.toml:5: name: duplicate key"),
+    ];
+    for (more, expected) in cases {
+        let said = refused(more, &[]);
+        assert!(said.contains(expected), "{more:?}\n says: {said}\n not: {expected}");
+    }
+    assert!(read("name = \"x\"", &[]).is_err_and(|said| said.contains("missing field `committees`")));
+}
+
+#[test]
+fn overrides_win_and_are_named_when_wrong() {
+    let more = format!("{GOOD}[load.rate]\nkind = \"poisson\"\nper_second = 100\n");
+    let spec =
+        read(&more, &["load.rate.per_second=250.5", "name = other", "load.distribution={kind=\"zipf\",exponent=1.1}"]);
+    let spec = spec.expect("good overrides");
+    assert_eq!(spec.load.rate, Rate::Poisson { per_second: 250.5 });
+    assert_eq!((spec.name.as_str(), &spec.load.distribution), ("other", &Distribution::Zipf { exponent: 1.1 }));
+    let cases = [
+        ("nodes_per_committee=3", "--set nodes_per_committee=3: nodes_per_committee: must be 1"),
+        ("load.spd=3", "--set load.spd=3: load.spd: unknown field"),
+        ("name.x=3", "--set name.x=3: name.x: only tables"),
+        ("name", "--set name: write key=value"),
+    ];
+    for (given, expected) in cases {
+        let said = refused("", &[given]);
+        assert!(said.starts_with(expected), "{said}");
+    }
+}
+
+#[test]
+fn a_timeline_repeats_with_other_members_and_ends() {
+    let more =
+        "[[faults]]\nat_s = 1\naction = \"kill\"\nnodes = \"*-f\"\ndown_s = 1\nrepeat = { every_s = 3, times = 2 }\n";
+    let spec = read(&format!("{GOOD}{more}"), &[]).expect("a good spec");
+    let told: Vec<_> = spec
+        .timeline()
+        .into_iter()
+        .map(|fault| {
+            (fault.at.as_secs(), fault.action, fault.nodes.into_iter().map(node_name).collect::<Vec<_>>().join(" "))
+        })
+        .collect();
+    let expected = [
+        (1, FaultAction::Kill, "0-0 1-0"),
+        (2, FaultAction::Restart, "0-0 1-0"),
+        (4, FaultAction::Kill, "0-1 1-1"),
+        (5, FaultAction::Restart, "0-1 1-1"),
+    ];
+    assert_eq!(told, expected.map(|(at, action, nodes)| (at, action, nodes.to_owned())));
+    assert_eq!(spec.fault_window(), Some((Duration::from_secs(1), Duration::from_secs(5))));
+    assert_eq!((spec.load.cross, spec.cross_ratio()), (Cross::Natural, 0.5));
+}
