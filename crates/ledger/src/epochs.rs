@@ -45,13 +45,20 @@ pub(crate) struct Judge {
 impl Judge {
     /// Whether Q distinct members signed the header.
     pub(crate) fn certified(&self, members: &CommitteePlan, hash: &HeaderHash, certified: &CertifiedHeader) -> bool {
+        certified.certificate.signatures().len() >= members.quorum()
+            && self.signers(members, hash, certified) >= members.quorum()
+    }
+
+    /// How many distinct members signed the header.
+    pub(crate) fn signers(&self, members: &CommitteePlan, hash: &HeaderHash, certified: &CertifiedHeader) -> usize {
         let message = header_message(&self.chain, hash);
         let signatures = certified.certificate.signatures();
         let known = signatures.iter().filter_map(|signed| {
             let key = *members.key(signed.member)?;
             Some(SignedItem { key, message: &message, signature: signed.signature })
         });
-        self.quorum_signed(members, &known.collect::<Vec<_>>())
+        let items: Vec<SignedItem<'_>> = known.collect();
+        self.scheme.verify_batch(&items).iter().filter(|good| **good).count()
     }
 
     fn quorum_signed(&self, members: &CommitteePlan, items: &[SignedItem<'_>]) -> bool {

@@ -62,7 +62,7 @@ impl Leaders {
         }
     }
 
-    /// A certified block was replayed: its leaders are known by their hash only.
+    /// A block was replayed: its leaders are known by their hash only.
     pub(crate) fn replayed(&mut self, header: &LedgerHeader) {
         self.current.clear();
         self.window.clear();

@@ -12,7 +12,7 @@
 use shardpay_crypto::{domain, leaf_hash, txid};
 use shardpay_types::{
     ChainId, Codec, CommitteeId, ExecutedCredit, ExecutedTransaction, Hash, LedgerItem, MessageKind, OutboxMessage,
-    Outcome, TxId,
+    Outcome, PublicKey, TxId,
 };
 
 /// The leaf hashes of an item, in order; none for closings and epoch changes.
@@ -21,8 +21,12 @@ pub fn item_leaves(chain: &ChainId, item: &LedgerItem) -> Vec<Hash> {
         LedgerItem::Transaction(executed) => vec![transaction_leaf(&txid(chain, &executed.transaction), executed)],
         LedgerItem::Pack(executed) => {
             let pack = &executed.pack;
-            let numbered = (pack.first..).zip(&pack.messages).zip(&executed.credits);
-            numbered.map(|((index, message), credit)| credit_leaf(pack.source, index, message, credit)).collect()
+            let numbered = (0..).zip(&pack.messages).zip(&executed.credits);
+            // messages past the last index cannot be: a foreign pack that counts so gets too few leaves
+            let leaf = |((offset, message), credit)| {
+                Some(credit_leaf(pack.source, pack.first.checked_add(offset)?, message, credit))
+            };
+            numbered.map_while(leaf).collect()
         }
         LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => Vec::new(),
     }
@@ -32,6 +36,8 @@ pub fn item_leaves(chain: &ChainId, item: &LedgerItem) -> Vec<Hash> {
 pub fn transaction_leaf(txid: &TxId, executed: &ExecutedTransaction) -> Hash {
     let transaction = &executed.transaction;
     let keys = transaction.debit().map(|(sender, _)| sender).into_iter().chain(transaction.recipient());
+    // A state too many, in a foreign item, enters under a key that owns nothing: it makes another leaf.
+    let keys = keys.chain(std::iter::repeat(PublicKey([0; 32])));
     // On the stack: this runs once per payment.
     let mut content = [0; domain::LEAF.len() + 33 + 2 * 48];
     let mut len = 0;

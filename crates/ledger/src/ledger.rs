@@ -13,7 +13,7 @@ use std::sync::Arc;
 use shardpay_crypto::{SignatureScheme, chain_id, header_hash};
 use shardpay_types::{
     AccountState, CertifiedCheckpoint, CertifiedHeader, ChainId, ClosingRecord, CommitteeId, Constants, CursorProof,
-    Epoch, Height, InboxLeaf, LeaderList, Plan, PublicKey, Round,
+    Epoch, Height, InboxLeaf, LeaderList, LedgerBlock, LedgerItem, Plan, PublicKey, Round,
 };
 
 use crate::api::{ItemReject, LedgerStatus, MadeBlock, StateBatch, Store, StoreError};
@@ -185,23 +185,12 @@ impl<S: Store> Ledger<S> {
         if sealed.made.hash != header_hash(&certified.header) {
             return Ok(());
         }
-        let closings = self.closing_record(certified).into_iter().collect();
+        // the next epochs may have opened before this certificate came: the block itself names the plan
+        let closings = closing_record(certified, &sealed.made.block).into_iter().collect();
         let certificates = vec![(height, certified.certificate.clone())];
         self.store.write(StateBatch { certificates, closings, ..StateBatch::default() })?;
         self.install_certificate(certified);
         Ok(())
-    }
-
-    /// The own closing record, when `certified` closes an epoch.
-    pub(crate) fn closing_record(&self, certified: &CertifiedHeader) -> Option<ClosingRecord> {
-        let height = certified.header.height;
-        let plan = match &self.running.closed {
-            Some((plan, at)) if *at == height => plan,
-            // the first commit of the epoch opened it before the certificate came
-            _ if certified.header.is_closing() && self.running.opened_by == height => &self.running.plan,
-            _ => return None,
-        };
-        Some(ClosingRecord { certified: certified.clone(), plan: Plan::clone(plan) })
     }
 
     pub(crate) fn install_certificate(&mut self, certified: &CertifiedHeader) {
@@ -362,4 +351,14 @@ pub(crate) struct Change<'a> {
 /// The chain id of a configuration.
 pub(crate) fn chain_of(config: &Config) -> ChainId {
     chain_id(&config.genesis)
+}
+
+/// The own closing record, when the certified block closes an epoch.
+fn closing_record(certified: &CertifiedHeader, block: &LedgerBlock) -> Option<ClosingRecord> {
+    match block.items.last() {
+        Some(LedgerItem::EpochChange(change)) => {
+            Some(ClosingRecord { certified: certified.clone(), plan: change.plan.clone() })
+        }
+        _ => None,
+    }
 }

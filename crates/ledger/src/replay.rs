@@ -1,9 +1,13 @@
-//! Catching up: executing certified ledger blocks of others (DESIGN §4, "Rejoin").
+//! Catching up: executing ledger blocks of others (DESIGN §4, "Rejoin").
 //!
-//! Guarantees: a block is taken only if Q members of this ledger's own keyset of that epoch signed its
+//! Guarantees: a block is taken only if f + 1 members of this ledger's own keyset of that epoch signed its
 //! header, it continues the chain, and executing its items gives exactly that header. Otherwise nothing
 //! changes. Items enter no hash except through what they do, so whoever serves a genuine header with
 //! other items, or with signatures that do not verify, is refused.
+//!
+//! With Q signatures the block is certified. With fewer it is *attested*: an honest member has executed
+//! it, so it is what the committee ordered, but nothing to show to anybody. It then stands here like a
+//! block made from a commit, and waits for its certificate.
 
 use std::sync::Arc;
 
@@ -35,7 +39,7 @@ pub enum ReplayError {
     /// Its parent is not the last header here.
     #[error("does not continue the chain")]
     BadParent,
-    /// Fewer than Q valid signatures over the header.
+    /// Fewer than f + 1 valid signatures over the header.
     #[error("certificate does not verify")]
     BadCertificate,
     /// A transaction's signature does not verify.
@@ -50,12 +54,12 @@ pub enum ReplayError {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Executes the next certified block.
-    pub fn replay(&mut self, certified: &CertifiedBlock) -> Result<Executed, ReplayError> {
-        let header = &certified.block.header;
-        let sealed = CertifiedHeader { header: header.clone(), certificate: certified.certificate.clone() };
-        self.check_continues(&sealed)?;
-        self.check_signatures(&certified.block)?;
+    /// Executes the next block: certified, or attested by f + 1 members.
+    pub fn replay(&mut self, next: &CertifiedBlock) -> Result<Executed, ReplayError> {
+        let header = &next.block.header;
+        let sealed = CertifiedHeader { header: header.clone(), certificate: next.certificate.clone() };
+        let is_certified = self.check_continues(&sealed)?;
+        self.check_signatures(&next.block)?;
         if self.running.closed.is_some() {
             self.open_epoch();
         }
@@ -69,8 +73,8 @@ impl<S: Store> Ledger<S> {
         let mut draft =
             Draft::begin((&self.store, &self.judge), self.constants, frame, (&mut self.books, &self.links), head);
         let mut executed = Executed { round: header.anchor.round, ..Executed::default() };
-        let outcome = replay_items(&mut draft, &certified.block, &mut executed);
-        let debited = certified.block.items.iter().filter_map(debited);
+        let outcome = replay_items(&mut draft, &next.block, &mut executed);
+        let debited = next.block.items.iter().filter_map(debited);
         executed.senders = draft.states(debited.filter_map(|key| draft.books().accounts().find(&key)).collect());
         let finished = draft.finish_or_abandon();
         let same = finished.blocks.len() == 1 && finished.head.hash == header_hash(header);
@@ -81,11 +85,14 @@ impl<S: Store> Ledger<S> {
         let mut leaders = self.leaders.clone();
         leaders.replayed(header);
         report(&mut executed, &finished, closed.as_ref());
-        executed.blocks = self.install(finished, Change { leaders, closed, certified: Some(&sealed) })?;
+        // above a block that lacks its certificate this one's comes in its turn, by `certify`
+        let certified = (is_certified && self.pending.is_empty()).then_some(&sealed);
+        executed.blocks = self.install(finished, Change { leaders, closed, certified })?;
         Ok(executed)
     }
 
-    fn check_continues(&self, sealed: &CertifiedHeader) -> Result<(), ReplayError> {
+    /// Whether Q members signed the header; an error when it is not the next one or too few did.
+    fn check_continues(&self, sealed: &CertifiedHeader) -> Result<bool, ReplayError> {
         let header = &sealed.header;
         let expected = self.head.height.next();
         if header.height != expected {
@@ -103,11 +110,8 @@ impl<S: Store> Ledger<S> {
             return Err(ReplayError::BadParent);
         }
         let members = keyset.plan.committee(self.judge.own).expect("the own committee is in every plan");
-        if self.judge.certified(members, &header_hash(header), sealed) {
-            Ok(())
-        } else {
-            Err(ReplayError::BadCertificate)
-        }
+        let signers = self.judge.signers(members, &header_hash(header), sealed);
+        if signers > members.faults_max() { Ok(signers >= members.quorum()) } else { Err(ReplayError::BadCertificate) }
     }
 
     fn check_signatures(&self, block: &LedgerBlock) -> Result<(), ReplayError> {

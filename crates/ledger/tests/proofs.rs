@@ -111,6 +111,51 @@ fn touched_receipts_are_refused() {
 }
 
 #[test]
+fn a_state_too_many_or_too_few_is_refused() {
+    let paid = paid();
+    let keys = keys(&paid.world, 0);
+    for n in 0..paid.transactions.len() {
+        let (height, leaf) = place(&paid.executed, n);
+        let good = paid.world.nodes[0].ledger.receipt(height, leaf).expect("memory").expect("a leaf");
+        let states = good.executed.accounts.to_vec();
+        let with = |states: Vec<AccountState>| {
+            let executed = ExecutedTransaction { accounts: List::bounded(states), ..good.executed.clone() };
+            Receipt { executed, ..good.clone() }
+        };
+        let leaf_of = |receipt: &Receipt| {
+            let item = LedgerItem::Transaction(receipt.executed.clone());
+            shardpay_ledger::item_leaves(&paid.world.chain, &item)
+        };
+        let mut others = Vec::new();
+        if states.len() < 2 {
+            others.push(with([&states[..], &[AccountState::EMPTY]].concat()));
+        }
+        if !states.is_empty() {
+            others.push(with(states[1..].to_vec()));
+        }
+        for other in others {
+            assert!(matches!(verify_receipt(&keys, &other), Err(ProofError::Malformed(_))), "transaction {n}");
+            assert_ne!(leaf_of(&other), leaf_of(&good), "who rebuilds leaves sees it, too");
+        }
+    }
+}
+
+#[test]
+fn a_pack_beyond_the_last_index_has_too_few_leaves() {
+    let paid = paid();
+    let items = paid.credited.blocks.iter().flat_map(|made| &made.block.items);
+    let mut packs = items.filter_map(|item| match item {
+        LedgerItem::Pack(executed) => Some(executed.clone()),
+        _ => None,
+    });
+    let mut executed = packs.next_back().expect("a pack was applied");
+    assert!(executed.credits.len() > 1);
+    executed.pack.first = u64::MAX;
+    let leaves = shardpay_ledger::item_leaves(&paid.world.chain, &LedgerItem::Pack(executed));
+    assert_eq!(leaves.len(), 1);
+}
+
+#[test]
 fn receipts_of_others_are_refused() {
     let mut paid = paid();
     let (height, leaf) = place(&paid.executed, 2);

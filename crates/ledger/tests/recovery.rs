@@ -140,7 +140,7 @@ fn blocks_that_do_not_fit_are_refused_and_change_nothing() {
     let mut cases: Vec<(CertifiedBlock, Expected)> = Vec::new();
     cases.push((chain[2].clone(), |e| matches!(e, ReplayError::NotNext { .. })));
     cases.push((chain[0].clone(), |e| matches!(e, ReplayError::NotNext { .. })));
-    let few = Certificate::new(good.certificate.signatures()[..2].to_vec()).expect("distinct");
+    let few = Certificate::new(good.certificate.signatures()[..1].to_vec()).expect("distinct");
     cases.push((CertifiedBlock { certificate: few, ..good.clone() }, |e| *e == ReplayError::BadCertificate));
     let mut other = good.clone();
     other.block.header.totals.burned = Total::from_micros(1);
@@ -184,6 +184,40 @@ fn blocks_that_do_not_fit_are_refused_and_change_nothing() {
     }
     replica.replay(&chain[1]).expect("the honest one");
     replica.replay(&chain[2]).expect("and the next");
+    assert_same(&replica, &world.nodes[0].ledger);
+}
+
+#[test]
+fn attested_blocks_wait_for_their_certificates() {
+    let mut world = World::of(2);
+    let (a, b) = (world.account(0, 0), world.account(0, 1));
+    world.run(0, vec![world.mint(world.deposit(0, 0), a, 1_000)]);
+    for sequence in 0..3 {
+        world.run(0, vec![world.pay(a, b, 10, sequence)]);
+    }
+    let chain = chain_of(&world.nodes[0].ledger);
+    let mut replica = Ledger::open(config(&world.genesis, 0), MemStore::new()).expect("fresh");
+    replica.replay(&chain[0]).expect("certified");
+    for block in &chain[1..3] {
+        // f + 1 hold; a third signature that does not makes no quorum
+        let mut signatures = block.certificate.signatures().to_vec();
+        signatures[2].signature = signatures[0].signature;
+        let certificate = Certificate::new(signatures).expect("distinct");
+        replica.replay(&CertifiedBlock { certificate, ..block.clone() }).expect("attested");
+    }
+    // certified, but above blocks that are not
+    replica.replay(&chain[3]).expect("certified");
+    let status = replica.status();
+    assert_eq!((status.height, status.certified), (Height::new(4), Height::new(1)));
+    assert_eq!(chain_of(&replica), chain[..1], "nothing else is served");
+    let mut replica = Ledger::open(config(&world.genesis, 0), replica.store().clone()).expect("opens");
+    assert_eq!(replica.status(), status);
+    assert_eq!(replica.view().uncertified.len(), 3);
+    for block in &chain[1..] {
+        let (header, certificate) = (block.block.header.clone(), block.certificate.clone());
+        replica.certify(&CertifiedHeader { header, certificate }).expect("memory");
+    }
+    assert_eq!(chain_of(&replica), chain);
     assert_same(&replica, &world.nodes[0].ledger);
 }
 

@@ -7,6 +7,9 @@
 //! Assumes execution to be deterministic: a certified header that differs from ours means more than f
 //! faulty members, or that we are broken. Either way the answer is to stop, with the proof.
 //!
+//! Where certificates stand still, members that lack blocks are what is missing. They get blocks with the
+//! votes held here: f + 1 of them prove that an honest member executed the block. Whoever replays it signs it.
+//!
 //! Bounded: votes for heights not executed yet are held in a window per member; execution pauses when too
 //! much is uncertified (the machine asks [`Certificates::uncertified`]).
 
@@ -16,18 +19,21 @@ use std::sync::Arc;
 use shardpay_crypto::{Verified, header_hash, header_message};
 use shardpay_ledger::MadeBlock;
 use shardpay_types::{
-    Certificate, CertifiedHeader, Epoch, ForkProof, HeaderHash, HeaderVote, Height, LedgerBlock, MemberIndex,
-    MemberSet, MemberSignature, NodeId, PeerMessage, Signature, Timestamp,
+    Certificate, CertifiedBlock, CertifiedHeader, Codec, Epoch, ForkProof, HeaderHash, HeaderVote, Height, LedgerBlock,
+    MemberIndex, MemberSet, MemberSignature, NodeId, PeerMessage, Signature, Timestamp,
 };
 
 use crate::api::{Event, LedgerOrder, Output, PersistId, Record, Service};
 use crate::core::{Backoff, Core, Membership};
 use crate::counters::Refused;
+use crate::perform::BLOCK_BYTES_MAX;
 
 /// Heights above the last executed one for which votes are held.
 pub(crate) const EARLY_WINDOW: u64 = 64;
 /// Certified headers remembered, to find forks and members that lack them.
 const RECENT_MAX: usize = 64;
+/// Most blocks in one answer; see `LedgerResponse`.
+const RESPONSE_BLOCKS_MAX: usize = 64;
 /// Own votes sent again in one go.
 const RESEND_MAX: usize = 16;
 
@@ -37,6 +43,8 @@ struct Open {
     hash: HeaderHash,
     /// Q of the epoch whose members sign.
     quorum: usize,
+    /// f of that epoch.
+    faults_max: usize,
     votes: BTreeMap<MemberIndex, Signature>,
     own: Option<HeaderVote>,
     certificate: Option<Certificate>,
@@ -107,6 +115,11 @@ impl Certificates {
         }
     }
 
+    /// The epoch of the lowest executed block that is not certified.
+    pub(crate) fn first_uncertified_epoch(&self) -> Option<Epoch> {
+        self.open.first_key_value().map(|(_, open)| open.block.header.epoch)
+    }
+
     pub(crate) fn certified(&self) -> Height {
         self.certified
     }
@@ -160,15 +173,7 @@ impl Certificates {
         if header.is_closing() {
             self.closing = Some((header.epoch, height));
         }
-        let open = Open {
-            block: made.block.clone(),
-            hash: made.hash,
-            quorum: members.members().quorum(),
-            votes: BTreeMap::new(),
-            own: None,
-            certificate: None,
-        };
-        self.open.insert(height, open);
+        self.open.insert(height, Open::new(members, made, None));
         let step = self.sign(core, members, height, made.hash);
         self.take_early(core, height);
         self.advance(core);
@@ -182,17 +187,45 @@ impl Certificates {
         if header.is_closing() {
             self.closing = Some((header.epoch, header.height));
         }
-        let open = Open {
-            block: made.block.clone(),
-            hash: made.hash,
-            quorum: members.members().quorum(),
-            votes: BTreeMap::new(),
-            own: None,
-            certificate: Some(by.clone()),
-        };
-        self.open.entry(header.height).or_insert(open);
+        self.open.entry(header.height).or_insert_with(|| Open::new(members, made, Some(by.clone())));
         self.early = self.early.split_off(&header.height.next());
         self.advance(core);
+    }
+
+    /// A ledger block was replayed that f + 1 members had signed, but not Q: it is signed like one made here.
+    pub(crate) fn attested(
+        &mut self,
+        core: &mut Core,
+        members: &Membership,
+        made: &MadeBlock,
+        by: &Certificate,
+    ) -> Step {
+        let step = self.made(core, members, made);
+        let (epoch, height) = (members.epoch(), made.block.header.height);
+        for signed in by.signatures() {
+            let vote = HeaderVote { epoch, height, header: made.hash, signature: signed.signature };
+            self.count(core, signed.member, vote);
+        }
+        self.advance(core);
+        step
+    }
+
+    /// Executed blocks from `from` on, without gaps, that f + 1 members signed, when certificates stand still
+    /// there: as many as fit one answer.
+    pub(crate) fn attestations(&self, from: Height) -> Vec<CertifiedBlock> {
+        let mut blocks: Vec<CertifiedBlock> = Vec::new();
+        let mut bytes = 0;
+        let mut height = from;
+        while self.backoff.is_long() && blocks.len() < RESPONSE_BLOCKS_MAX {
+            let Some(block) = self.open.get(&height).and_then(Open::attested) else { break };
+            bytes += block.to_bytes().len();
+            if bytes > BLOCK_BYTES_MAX && !blocks.is_empty() {
+                break;
+            }
+            blocks.push(block);
+            height = height.next();
+        }
+        blocks
     }
 
     /// C: one header per height, recorded before it leaves.
@@ -285,10 +318,7 @@ impl Certificates {
         }
         // votes for a closing header go on being collected in the next epoch, by the old epoch's quorum
         if open.certificate.is_none() && open.votes.len() >= open.quorum {
-            let votes = open.votes.iter();
-            let signatures =
-                votes.map(|(member, signature)| MemberSignature { member: *member, signature: *signature });
-            open.certificate = Certificate::new(signatures.collect());
+            open.certificate = Some(open.votes());
         }
     }
 
@@ -308,7 +338,8 @@ impl Certificates {
         }
         let Some(open) = self.open.get_mut(&height) else { return Step::Fine };
         if open.hash != hash {
-            let ours = partial(open);
+            // one side of a fork: our header with the votes that came so far
+            let ours = CertifiedHeader { header: open.block.header.clone(), certificate: open.votes() };
             return self.halt_on_fork(core, ours, certified);
         }
         open.certificate.get_or_insert(certified.certificate);
@@ -370,12 +401,27 @@ impl Certificates {
     }
 }
 
-/// Our header with the votes that came so far: one side of a fork.
-fn partial(open: &Open) -> CertifiedHeader {
-    let votes = open.votes.iter();
-    let signatures = votes.map(|(member, signature)| MemberSignature { member: *member, signature: *signature });
-    let certificate = Certificate::new(signatures.collect()).unwrap_or_default();
-    CertifiedHeader { header: open.block.header.clone(), certificate }
+impl Open {
+    /// `members`: of the block's epoch.
+    fn new(members: &Membership, made: &MadeBlock, certificate: Option<Certificate>) -> Self {
+        let (quorum, faults_max) = (members.members().quorum(), members.members().faults_max());
+        let (block, hash, votes) = (made.block.clone(), made.hash, BTreeMap::new());
+        Self { block, hash, quorum, faults_max, votes, own: None, certificate }
+    }
+
+    /// The votes that came so far.
+    fn votes(&self) -> Certificate {
+        let votes = self.votes.iter();
+        let signatures = votes.map(|(member, signature)| MemberSignature { member: *member, signature: *signature });
+        Certificate::new(signatures.collect()).unwrap_or_default()
+    }
+
+    /// The block with its certificate, or with f + 1 votes if there are so many.
+    fn attested(&self) -> Option<CertifiedBlock> {
+        let enough = self.votes.len() > self.faults_max;
+        let certificate = self.certificate.clone().or_else(|| enough.then(|| self.votes()))?;
+        Some(CertifiedBlock { block: LedgerBlock::clone(&self.block), certificate })
+    }
 }
 
 /// Orders the certificates from `from` on for a member that lacks them.

@@ -98,6 +98,11 @@ pub(crate) struct Backoff {
 impl Backoff {
     pub(crate) const START: Self = Self { doublings: 0 };
 
+    /// Whether several waits have passed since the start.
+    pub(crate) fn is_long(&self) -> bool {
+        self.doublings > 1
+    }
+
     /// The next wait.
     pub(crate) fn next(&mut self, first: Duration) -> Duration {
         let wait = first * (1 << self.doublings);

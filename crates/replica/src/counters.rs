@@ -50,6 +50,8 @@ reasons! {
     BadPlan => "bad_plan",
     /// A second plan for an epoch number.
     SecondPlan => "second_plan",
+    /// A plan proposed while headers of an earlier epoch lack their certificates here.
+    PlanTooEarly => "plan_too_early",
     /// Approvals of a plan that are missing, doubled or do not verify.
     BadApprovals => "bad_approvals",
     /// Packs, closings and epoch changes that the ledger met in commits and did not apply.

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use shardpay_consensus::Input as DagInput;
 use shardpay_crypto::{IdentifiedTransaction, SealedBlock, Verified, shard_of};
-use shardpay_types::{AccountState, BlockRequest, CommitteeId, Epoch, Heartbeat, Leaders, LedgerResponse, NodeId};
+use shardpay_ledger::MadeBlock;
+use shardpay_types::{
+    AccountState, BlockRequest, Certificate, CommitteeId, Epoch, Heartbeat, Height, Leaders, LedgerResponse, List,
+    NodeId, PeerMessage,
+};
 
 use crate::api::{Answer, ClientToken, Input, LedgerFact, LedgerOrder, Output, Refusal, Service};
 use crate::certificates::serve_certificates;
@@ -35,7 +39,8 @@ impl Replica {
             Input::Ledger(fact) => self.ledger(fact),
             Input::PlanProposed(plan) => {
                 if !self.mode.halted && !self.mode.stays_out {
-                    self.epochs.plan_proposed(&mut self.core, &self.members, &plan);
+                    let unfinished = self.has_unfinished_epoch();
+                    self.epochs.plan_proposed(&mut self.core, &self.members, &plan, unfinished);
                 }
             }
             Input::EpochChangeProposed(change) => {
@@ -78,8 +83,7 @@ impl Replica {
             LedgerFact::Executed(executed) => self.commit_executed(&executed),
             LedgerFact::Replayed(Ok(executed)) => {
                 if let (Some(made), Some(by)) = (executed.blocks.first(), self.rejoin.take_certificate()) {
-                    let members = self.members_of(made.block.header.epoch);
-                    self.certificates.replayed(&mut self.core, &members, made, &by);
+                    self.block_replayed(made, &by);
                 }
                 self.rejoin.replayed(&mut self.core, true);
                 self.absorb(&executed, &[]);
@@ -94,6 +98,16 @@ impl Replica {
                 }
             }
             LedgerFact::Served { to, message } => self.core.out.send(to, message),
+        }
+    }
+
+    fn block_replayed(&mut self, made: &MadeBlock, by: &Certificate) {
+        let members = self.members_of(made.block.header.epoch);
+        if by.signatures().len() >= members.members().quorum() {
+            self.certificates.replayed(&mut self.core, &members, made, by);
+        } else {
+            let step = self.certificates.attested(&mut self.core, &members, made, by);
+            self.follow(step);
         }
     }
 
@@ -130,7 +144,7 @@ impl Replica {
                     self.follow(step);
                 }
             }
-            CheckedMessage::LedgerRequest(request) => self.serve(from, Service::Blocks { from: request.from }),
+            CheckedMessage::LedgerRequest(request) => self.ledger_request(from, request.from),
             CheckedMessage::LedgerResponse(response) => self.ledger_response(from, *response),
             CheckedMessage::LeadersRequest(request) => self.serve(from, Service::Leaders { height: request.height }),
             CheckedMessage::Leaders(leaders) => self.leaders(from, leaders),
@@ -173,6 +187,20 @@ impl Replica {
             return self.core.refused.count(Refused::OverBudget);
         }
         self.core.out.push(Output::Ledger(LedgerOrder::Serve { to, what }));
+    }
+
+    /// Certified blocks come from the ledger's store; above them there may be attested ones.
+    fn ledger_request(&mut self, to: NodeId, from: Height) {
+        let blocks = self.certificates.attestations(from);
+        if blocks.is_empty() {
+            return self.serve(to, Service::Blocks { from });
+        }
+        if !self.budgets.take(self.core.now, to) {
+            return self.core.refused.count(Refused::OverBudget);
+        }
+        let tip = self.certificates.certified();
+        let response = LedgerResponse { from, blocks: List::bounded(blocks), tip };
+        self.core.send(to, PeerMessage::LedgerResponse(response));
     }
 
     fn blocks(&mut self, from: NodeId, epoch: Epoch, requested: bool, blocks: Vec<Verified<Arc<SealedBlock>>>) {
@@ -219,12 +247,28 @@ impl Replica {
             Heartbeats::send_to(&mut self.core, &own, from, false);
         }
         self.consider_catching_up(&status);
+        self.retire_last_epoch();
+    }
+
+    /// Once the last epoch's headers are certified and every member has come past it, its blocks are not asked
+    /// for and not served any more: who falls back behind its end replays ledger blocks.
+    fn retire_last_epoch(&mut self) {
+        let epoch = self.members.epoch();
+        let past = self.heartbeats.claims().filter(|(_, claim)| claim.epoch >= epoch).count();
+        if !self.has_unfinished_epoch() && past >= self.members.peers().count() && self.instances.retire_last() {
+            self.refresh_verification();
+        }
+    }
+
+    /// Whether headers of an earlier epoch lack their certificates.
+    fn has_unfinished_epoch(&self) -> bool {
+        self.certificates.first_uncertified_epoch().is_some_and(|first| first < self.members.epoch())
     }
 
     fn ledger_response(&mut self, from: NodeId, response: LedgerResponse) {
         let last_output = self.instances.running_ref().map(|instance| instance.last_output());
         let facts = facts(&self.execution, &self.certificates, last_output);
-        self.rejoin.blocks(&mut self.core, from, response, &facts);
+        self.rejoin.blocks(&mut self.core, &self.members, (from, response), &facts);
     }
 
     fn leaders(&mut self, from: NodeId, leaders: Leaders) {

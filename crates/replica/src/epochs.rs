@@ -62,8 +62,13 @@ impl Epochs {
         Self { approved: approved.collect(), change: None, proposed: None, closing: None, early: BTreeMap::new() }
     }
 
-    /// The signaler proposes a plan: approve it, unless another one was approved for its epoch.
-    pub(crate) fn plan_proposed(&mut self, core: &mut Core, members: &Membership, plan: &Plan) {
+    /// The signaler proposes a plan: approve it, unless another one was approved for its epoch. `unfinished`:
+    /// headers of an earlier epoch lack their certificates here. Were its successor closed now, a member still
+    /// in that epoch could find neither its blocks nor f + 1 honest members with their certificates.
+    pub(crate) fn plan_proposed(&mut self, core: &mut Core, members: &Membership, plan: &Plan, unfinished: bool) {
+        if unfinished {
+            return core.refused.count(Refused::PlanTooEarly);
+        }
         let Some(own) = members.own else { return core.refused.count(Refused::BadPlan) };
         if plan.check().is_err() || !members.plan.accepts_successor(members.hash, plan) {
             return core.refused.count(Refused::BadPlan);

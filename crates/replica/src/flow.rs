@@ -239,7 +239,8 @@ impl Replica {
         self.core.out.push(Output::Ledger(LedgerOrder::Checkpoint));
         self.epochs.closed(self.members.clone());
         let members = Membership::new(plan, self.members.committee, &*self.core.signer);
-        self.last_members = Some(std::mem::replace(&mut self.members, members));
+        let closed = std::mem::replace(&mut self.members, members);
+        self.remember_members(closed);
         self.reclaim_everything();
         self.heartbeats.restart(now);
         self.budgets.clear();

@@ -19,6 +19,7 @@ use crate::core::{Core, Membership};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim {
     pub(crate) epoch: Epoch,
+    pub(crate) executed: Height,
     pub(crate) certified: Height,
     pub(crate) top: Round,
     replied: Timestamp,
@@ -71,6 +72,7 @@ impl Heartbeats {
         let reply = heartbeat.wants_reply && due;
         let claim = Claim {
             epoch: heartbeat.epoch,
+            executed: heartbeat.executed,
             certified: heartbeat.certified,
             top,
             replied: if reply { core.now } else { before.unwrap_or_default() },

@@ -133,6 +133,11 @@ impl Instances {
         }
     }
 
+    /// Nobody needs the last epoch's instance any more. True when there was one.
+    pub(crate) fn retire_last(&mut self) -> bool {
+        self.last.take().is_some()
+    }
+
     pub(crate) fn start(&mut self, core: &Core, members: &Membership, start: Start) {
         self.running = members.own.map(|own| Instance::new(core, members, own, start));
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, RwLock};
 
 use shardpay_consensus::{Context, Recovered, Start, Status as ConsensusStatus};
 use shardpay_crypto::{SealedBlock, SignatureScheme, Signer, VerifiedCache};
-use shardpay_ledger::LedgerView;
+use shardpay_ledger::{LedgerView, MadeBlock};
 use shardpay_types::{CertifiedCheckpoint, Epoch, Height, LedgerHeader, MemberIndex, Plan, Round, Timestamp};
 
 use crate::api::{Input, LedgerOrder, Output, RecoveredRecords, Refusal, Status};
@@ -57,7 +57,8 @@ pub(crate) struct Mode {
 pub struct Replica {
     pub(crate) core: Core,
     pub(crate) members: Membership,
-    pub(crate) last_members: Option<Membership>,
+    /// Of earlier epochs that still lack certificates, and of the last one.
+    pub(crate) earlier_members: Vec<Membership>,
     pub(crate) instances: Instances,
     pub(crate) mempool: Mempool,
     pub(crate) execution: Execution,
@@ -108,7 +109,7 @@ impl Replica {
             past: Past::new(records.blocks),
             mode: Mode::default(),
             work_told: false,
-            last_members: None,
+            earlier_members: Vec::new(),
             members,
             core,
         };
@@ -131,6 +132,7 @@ impl Replica {
             self.source.recall(*destination, *count);
         }
         self.recall_last_epoch(ledger.closed.is_some(), ledger.checkpoint);
+        self.recall_earlier_epochs(&ledger.uncertified);
         self.destination.recall(&ledger.cursors);
         self.destination.executed(ledger.status.height, &ledger.cursors);
         for made in &ledger.uncertified {
@@ -168,8 +170,30 @@ impl Replica {
             self.core.out.push(Output::Ledger(LedgerOrder::Checkpoint));
             self.epochs.closed(last.clone());
         }
-        self.last_members = Some(last);
+        self.remember_members(last);
         self.refresh_verification();
+    }
+
+    /// The same for epochs before, whose headers may lack their certificates when several closed at once.
+    fn recall_earlier_epochs(&mut self, uncertified: &[MadeBlock]) {
+        for made in uncertified {
+            let epoch = made.block.header.epoch;
+            let known = self.earlier_members.iter().any(|earlier| earlier.epoch() == epoch);
+            if epoch < self.members.epoch() && !known {
+                let plan = Plan { epoch, ..Plan::clone(&self.members.plan) };
+                self.earlier_members.push(Membership { plan: Arc::new(plan), ..self.members.clone() });
+            }
+        }
+        self.refresh_verification();
+    }
+
+    /// An epoch is over, but its headers may not all be certified yet. Those of epochs in which everything is
+    /// certified are forgotten.
+    pub(crate) fn remember_members(&mut self, members: Membership) {
+        let unfinished = self.certificates.first_uncertified_epoch().unwrap_or(members.epoch());
+        let newest = members.epoch();
+        self.earlier_members.retain(|earlier| earlier.epoch() >= unfinished && earlier.epoch() != newest);
+        self.earlier_members.push(members);
     }
 
     /// Starts the running epoch's consensus from what is stored.
@@ -243,8 +267,8 @@ impl Replica {
 
     /// Our place in the plan of `epoch`, as far as it is remembered: the running one otherwise.
     pub(crate) fn members_of(&self, epoch: Epoch) -> Membership {
-        let last = self.last_members.as_ref().filter(|members| members.epoch() == epoch);
-        last.unwrap_or(&self.members).clone()
+        let earlier = self.earlier_members.iter().find(|members| members.epoch() == epoch);
+        earlier.unwrap_or(&self.members).clone()
     }
 
     pub(crate) fn run_timers(&mut self) {
@@ -299,7 +323,7 @@ impl Replica {
 
     pub(crate) fn refresh_verification(&mut self) {
         let contexts: Vec<Arc<Context>> = self.instances.contexts().cloned().collect();
-        self.verification.rebuild(&self.core, &self.members, contexts, self.last_members.as_ref());
+        self.verification.rebuild(&self.core, &self.members, contexts, &self.earlier_members);
         self.core.out.push(Output::VerifyContextChanged(self.verification.current.clone()));
     }
 
@@ -349,15 +373,9 @@ impl Verification {
         Self { keysets, cache, current }
     }
 
-    fn rebuild(
-        &mut self,
-        core: &Core,
-        members: &Membership,
-        mut contexts: Vec<Arc<Context>>,
-        last: Option<&Membership>,
-    ) {
-        // votes of both epochs are taken even where no consensus runs
-        for place in [Some(members), last].into_iter().flatten() {
+    fn rebuild(&mut self, core: &Core, members: &Membership, mut contexts: Vec<Arc<Context>>, earlier: &[Membership]) {
+        // votes of these epochs are taken even where no consensus runs
+        for place in std::iter::once(members).chain(earlier) {
             if !contexts.iter().any(|context| context.epoch == place.epoch()) {
                 contexts.push(context_of(core, place));
             }

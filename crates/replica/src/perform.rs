@@ -12,7 +12,7 @@ use shardpay_types::{Certificates, Closings, Height, Leaders, LedgerResponse, Li
 use crate::api::{LedgerFact, LedgerOrder, Service};
 
 /// Bytes of ledger blocks in one answer, unless a single block is larger.
-const BLOCK_BYTES_MAX: usize = 2 << 20;
+pub(crate) const BLOCK_BYTES_MAX: usize = 2 << 20;
 /// Certificates in one answer.
 const CERTIFICATES_MAX: usize = 32;
 /// Closing records in one answer.

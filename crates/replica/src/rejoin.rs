@@ -1,14 +1,17 @@
-//! Catching up by certified ledger blocks when the DAG alone cannot (DESIGN §4, rejoin).
+//! Catching up by ledger blocks of others when the DAG alone cannot (DESIGN §4, rejoin).
 //!
-//! Guarantees: only blocks certified by the keyset of their epoch are replayed, in order, after every
-//! commit handed to the ledger came back; the DAG resumes above the last replayed anchor, by a leader list
-//! that the certified header commits to. So nothing executes twice and nothing is left out. A lying or
-//! silent server costs its timeout, then the next one is asked.
+//! Guarantees: only blocks signed by f + 1 members of their epoch are replayed, so blocks that an honest
+//! member executed; in order, after every commit handed to the ledger came back; the DAG resumes above the
+//! last replayed anchor, by a leader list that the header commits to. So nothing executes twice and nothing
+//! is left out. A lying or silent server costs its timeout, then the next one is asked.
+//!
+//! Blocks normally come certified, by Q signatures. Where certificates stand still because our own vote is
+//! missing in them, nobody can have Q: then the block is *attested* by f + 1 and we sign it, too.
 //!
 //! Bounded: one request under way, one answer held, one replay order at a time.
 //!
-//! Starts when f + 1 members claim to be certified further and either the DAG is more than the gc depth
-//! behind theirs or execution stands still: one liar cannot start it.
+//! Starts when f + 1 members claim to be further and either the DAG is more than the gc depth behind theirs
+//! or execution stands still: one liar cannot start it.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +26,7 @@ use crate::api::{Event, Output};
 use crate::core::{Core, Membership};
 use crate::counters::Refused;
 use crate::heartbeat::Heartbeats;
-use crate::verify::is_certified;
+use crate::verify::valid_signatures;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -78,6 +81,8 @@ pub(crate) struct Rejoin {
     hinted_at: Option<Timestamp>,
     /// Of the block being replayed.
     certificate: Option<Certificate>,
+    /// There are no certificates yet for what was executed: ask for what lies above it.
+    above_executed: bool,
 }
 
 impl Rejoin {
@@ -92,6 +97,7 @@ impl Rejoin {
             executed: Height::ZERO,
             hinted_at: None,
             certificate: None,
+            above_executed: false,
         }
     }
 
@@ -133,9 +139,10 @@ impl Rejoin {
     ) {
         let (executed, highest_accepted) = own;
         let enough = members.members().faults_max() + 1;
+        // what they executed counts, too: its certificate may lack our vote only
         let ahead = heartbeats
             .claims()
-            .filter(|(_, claim)| claim.certified > executed || claim.epoch > members.epoch())
+            .filter(|(_, claim)| claim.executed.max(claim.certified) > executed || claim.epoch > members.epoch())
             .count();
         if executed > self.executed || ahead < enough {
             self.executed = executed;
@@ -162,19 +169,34 @@ impl Rejoin {
     }
 
     /// A server's answer.
-    pub(crate) fn blocks(&mut self, core: &mut Core, from: NodeId, response: LedgerResponse, facts: &Facts<'_>) {
+    pub(crate) fn blocks(
+        &mut self,
+        core: &mut Core,
+        members: &Membership,
+        (from, response): (NodeId, LedgerResponse),
+        facts: &Facts<'_>,
+    ) {
         if self.phase != Phase::Blocks || self.asked != Some(from) {
             return core.refused.count(Refused::Unasked);
         }
         self.asked = None;
         self.deadline = None;
         self.queue = response.blocks.into_vec().into();
-        let news = self.queue.iter().any(|block| block.block.header.height > facts.certified);
-        if news {
+        let quorum = members.members().quorum();
+        self.queue.retain(|block| {
+            let height = block.block.header.height;
+            let is_certificate = height > facts.certified && block.certificate.signatures().len() >= quorum;
+            height > facts.executed || is_certificate
+        });
+        if !self.queue.is_empty() {
+            return;
+        }
+        if !self.above_executed && facts.executed > facts.certified {
+            self.above_executed = true;
             return;
         }
         // it has no more: go on from here, unless the head lies inside a commit
-        self.queue.clear();
+        self.above_executed = false;
         self.server += 1;
         if facts.head.is_none_or(|head| head.last_of_commit) {
             self.phase = Phase::Leaders;
@@ -222,6 +244,7 @@ impl Rejoin {
     fn finish(&mut self, core: &mut Core, round: Round) {
         self.phase = Phase::Idle;
         self.queue.clear();
+        self.above_executed = false;
         self.asked = None;
         self.deadline = None;
         self.progress_at = core.now;
@@ -247,6 +270,13 @@ impl Rejoin {
                     self.finish(core, head.anchor.round);
                     return Action::Resume;
                 }
+                if self.asked.is_some() && self.deadline.is_some_and(|at| at <= core.now) {
+                    // the list may be too old to be served by now: the head must move on first
+                    (self.asked, self.deadline) = (None, None);
+                    self.server += 1;
+                    self.phase = Phase::Blocks;
+                    return self.step(core, members, facts);
+                }
                 let request = PeerMessage::LeadersRequest(LeadersRequest { height: head.height });
                 self.ask(core, members, request);
                 Action::Nothing
@@ -267,18 +297,20 @@ impl Rejoin {
             }
             let header = &block.block.header;
             let ours = header.committee == members.committee && header.epoch == members.epoch();
-            if height != facts.executed.next()
-                || !ours
-                || !is_certified(&*core.scheme, &core.config.chain, members.members(), &certified)
-            {
+            let signatures = valid_signatures(&*core.scheme, &core.config.chain, members.members(), &certified);
+            let enough = signatures.len() > members.members().faults_max();
+            let certificate = Certificate::new(signatures).filter(|_| enough && ours);
+            let Some(certificate) = certificate.filter(|_| height == facts.executed.next()) else {
                 self.replayed(core, false);
                 break;
-            }
+            };
             self.phase = Phase::Replaying;
-            self.certificate = Some(block.certificate.clone());
-            return Action::Replay(Box::new(block));
+            self.above_executed |= certificate.signatures().len() < members.members().quorum();
+            self.certificate = Some(certificate.clone());
+            return Action::Replay(Box::new(CertifiedBlock { block: block.block, certificate }));
         }
-        let request = PeerMessage::LedgerRequest(LedgerRequest { from: facts.certified.next() });
+        let last = if self.above_executed { facts.executed } else { facts.certified };
+        let request = PeerMessage::LedgerRequest(LedgerRequest { from: last.next() });
         self.ask(core, members, request);
         Action::Nothing
     }

@@ -18,7 +18,7 @@ use shardpay_crypto::{
 use shardpay_types::{
     BlockRequest, Blocks, CertifiedHeader, ChainId, CheckpointVote, ClosingRecord, ClosingsRequest, Codec, CommitteeId,
     CommitteePlan, CursorProof, Epoch, HeaderVote, Heartbeat, Leaders, LeadersRequest, LedgerRequest, LedgerResponse,
-    NodeId, Pack, PackRequest, PeerMessage, Plan, PublicKey, RelayNotice, Transaction,
+    MemberSignature, NodeId, Pack, PackRequest, PeerMessage, Plan, PublicKey, RelayNotice, Transaction,
 };
 
 /// A message whose signatures were checked as far as they can be without the replica's state.
@@ -462,17 +462,28 @@ pub(crate) fn is_certified(
     members: &CommitteePlan,
     certified: &CertifiedHeader,
 ) -> bool {
+    certified.certificate.signatures().len() >= members.quorum()
+        && valid_signatures(scheme, chain, members, certified).len() >= members.quorum()
+}
+
+/// The members' signatures over the header that hold.
+pub(crate) fn valid_signatures(
+    scheme: &dyn SignatureScheme,
+    chain: &ChainId,
+    members: &CommitteePlan,
+    certified: &CertifiedHeader,
+) -> Vec<MemberSignature> {
     if certified.header.chain != *chain {
-        return false;
+        return Vec::new();
     }
     let message = header_message(chain, &header_hash(&certified.header));
     let signed = certified.certificate.signatures().iter().filter_map(|signed| {
         let key = *members.key(signed.member)?;
-        Some(SignedItem { key, message: &message, signature: signed.signature })
+        Some((signed.clone(), SignedItem { key, message: &message, signature: signed.signature }))
     });
-    let items: Vec<SignedItem<'_>> = signed.collect();
-    items.len() >= members.quorum()
-        && scheme.verify_batch(&items).into_iter().filter(|good| *good).count() >= members.quorum()
+    let (signed, items): (Vec<MemberSignature>, Vec<SignedItem<'_>>) = signed.unzip();
+    let verdicts = scheme.verify_batch(&items);
+    signed.into_iter().zip(verdicts).filter_map(|(signed, good)| good.then_some(signed)).collect()
 }
 
 fn leaf_of(tag: &[u8], leaf: &impl Codec) -> shardpay_types::Hash {

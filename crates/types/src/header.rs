@@ -139,7 +139,7 @@ wire_struct! {
     pub struct CertifiedBlock {
         /// The block.
         pub block: LedgerBlock,
-        /// Signatures over the header's hash.
+        /// Signatures over the header's hash; in a `LedgerResponse` there may be fewer than Q.
         pub certificate: Certificate,
     }
 

@@ -97,14 +97,15 @@ wire_struct! {
         pub signature: Signature,
     }
 
-    /// Asks for certified ledger blocks.
+    /// Asks for ledger blocks.
     #[derive(Copy)]
     pub struct LedgerRequest {
         /// First height wanted.
         pub from: Height,
     }
 
-    /// Certified ledger blocks from the height asked for.
+    /// Ledger blocks from the height asked for: certified, or above the last certified height attested by
+    /// the signatures of f + 1 members or more.
     pub struct LedgerResponse {
         /// First height that was asked for.
         pub from: Height,

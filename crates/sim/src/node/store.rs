@@ -200,6 +200,11 @@ impl Disk {
         self.syncing.is_none() && (!self.pending.is_empty() || self.crashes && self.store.pending() > 0)
     }
 
+    /// Whether records wait for a sync.
+    pub(crate) fn has_records(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Starts a group sync over everything written; `lag`: the ledger's batches stay behind.
     pub(crate) fn start_sync(&mut self, lag: bool) {
         let batches = if lag { 0 } else { self.store.pending() };

@@ -178,7 +178,11 @@ impl World {
         match last {
             Some(id) => self.drive(at, Input::Persisted(id)),
             None => {
-                // Only batches were synced, or nothing because they lag: those wait for a later sync.
+                // Only batches were synced, or nothing because they lag: those wait for a later sync. Records
+                // written meanwhile do not.
+                if self.bodies[at].disk.has_records() {
+                    self.start_sync(at);
+                }
                 Ok(())
             }
         }
