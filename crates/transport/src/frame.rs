@@ -136,7 +136,9 @@ impl FrameReader {
             if let Some(frame) = self.take_from_chunk() {
                 return Ok(Some(frame));
             }
-            if self.chunk.is_empty() {
+            // a length that is complete is looked at before anything more is waited for
+            let wants_bytes = self.partial.is_some() || self.header_filled < LENGTH_BYTES;
+            if wants_bytes && self.chunk.is_empty() {
                 match self.stream.read_chunk(CHUNK_BYTES, true).await? {
                     Some(chunk) => self.chunk = chunk.bytes,
                     None if self.header_filled == 0 && self.partial.is_none() => return Ok(None),
