@@ -158,7 +158,8 @@ fn line_of(text: &str, key: &str) -> Option<usize> {
     found
 }
 
-/// The dotted key whose name or value holds a byte of the text; empty when there is none.
+/// The dotted key whose name or value holds a byte of the text; of a text that is no TOML, what stands before
+/// the `=` of its line. Empty when there is none.
 fn key_at(text: &str, byte: usize) -> String {
     fn inside(table: &DeTable<'_>, byte: usize, path: &mut Vec<String>) {
         for (name, value) in table {
@@ -197,9 +198,11 @@ fn key_at(text: &str, byte: usize) -> String {
             _ => false,
         }
     }
+    let Ok(table) = DeTable::parse(text) else {
+        let line = text.lines().nth(line_at(text, byte) - 1).unwrap_or_default();
+        return line.split_once('=').map_or("", |(key, _)| key.trim()).to_owned();
+    };
     let mut path = Vec::new();
-    if let Ok(table) = DeTable::parse(text) {
-        inside(table.get_ref(), byte, &mut path);
-    }
+    inside(table.get_ref(), byte, &mut path);
     path.join(".")
 }
