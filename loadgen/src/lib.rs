@@ -1,1 +1,18 @@
-//! Open-loop load, latency free of coordinated omission.
+//! Load on a ledger: open loop by intended times, latency free of coordinated omission.
+//!
+//! Payments are signed before they are needed ([`workload`]); [`schedule`] says when each is to be sent,
+//! [`pacer`] sends what is due and counts what it skips; [`tracker`] matches verified blocks with what is in
+//! flight; [`drive`] runs the phases. Files are those of `shardpay_run` (docs/RUNS.md).
+
+pub mod accounts;
+pub mod choice;
+pub mod drive;
+pub mod fund;
+pub mod held;
+pub mod network;
+pub mod pacer;
+pub mod progress;
+pub mod random;
+pub mod schedule;
+pub mod tracker;
+pub mod workload;

@@ -1,3 +1,118 @@
-//! Open-loop load, latency free of coordinated omission.
+//! `loadgen`: drives a ledger and writes what it saw into a run directory.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use shardpay_crypto::Keypair;
+use shardpay_loadgen::drive::{Plan, Run};
+use shardpay_loadgen::network::{Network, read_topology};
+use shardpay_loadgen::progress::{Progress, ProgressKind};
+use shardpay_run::{RunDir, Spec};
+
+/// Load on a ledger: open loop, latency from the intended time of sending.
+#[derive(Parser)]
+#[command(name = "loadgen", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Funds accounts, drives the load, writes result.json, latency.hlog and acks.bin.
+    Run(RunArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The topology: a JSON file, or the URL of a signaler.
+    #[arg(long)]
+    topology: String,
+    /// The experiment; its [load] section and durations count here.
+    #[arg(long)]
+    spec: PathBuf,
+    /// Overrides a key of the spec, e.g. `load.accounts=1000`; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run directory; files go to `loadgen/<process>/` in it.
+    #[arg(long)]
+    out: PathBuf,
+    /// Which of how many processes this is, e.g. `0/2`.
+    #[arg(long, default_value = "0/1", value_parser = parse_share)]
+    process: (usize, usize),
+    /// File with the issuer's seed, 64 hexadecimal digits; without it the accounts must have coins.
+    #[arg(long)]
+    issuer_seed: Option<PathBuf>,
+    /// Where signed payments are kept for the next run of the same load; without it nowhere.
+    #[arg(long)]
+    cache: Option<PathBuf>,
+    /// How progress is shown; on a terminal as one line, else as JSON.
+    #[arg(long, value_enum)]
+    progress: Option<ProgressKind>,
+}
+
+fn parse_share(text: &str) -> Result<(usize, usize), String> {
+    let (process, processes) = text.split_once('/').ok_or("write i/n")?;
+    let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
+    let (process, processes) = (number(process)?, number(processes)?);
+    if process < processes { Ok((process, processes)) } else { Err("i counts from 0 and is below n".to_owned()) }
+}
+
+fn read_seed(path: &Path) -> Result<Keypair> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("--issuer-seed {}", path.display()))?;
+    let mut seed = [0; 32];
+    if hex::decode_to_slice(text.trim(), &mut seed).is_err() {
+        bail!("--issuer-seed {}: 64 hexadecimal digits expected", path.display());
+    }
+    Ok(Keypair::from_seed(&seed))
+}
+
+async fn run(args: RunArgs) -> Result<()> {
+    let spec = Spec::load(&args.spec, &args.set)?;
+    let issuer = args.issuer_seed.as_deref().map(read_seed).transpose()?;
+    let topology = read_topology(&args.topology).await?;
+    let kind = if std::io::stdout().is_terminal() { ProgressKind::Bar } else { ProgressKind::Json };
+    let progress = Progress::new(args.progress.unwrap_or(kind));
+    let (stopper, stop) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stopper.send_replace(true);
+            // A second one ends the process at once.
+            let _ = tokio::signal::ctrl_c().await;
+            std::process::exit(130);
+        }
+    });
+    // Room for repetitions of what was refused beside all that may be in flight.
+    let network = Network::connect(&topology, spec.load.max_in_flight * 2 + 8_192).await?;
+    let client = network.client.clone();
+    let plan = Plan { spec, share: args.process, out: RunDir::new(args.out), cache: args.cache, issuer };
+    let result = Run::prepare(plan, network, progress, stop).await?.run().await?;
+    client.close().await;
+    if let Some(why) = &result.bottleneck {
+        eprintln!("loadgen was the bottleneck: {why}");
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let Command::Run(args) = Cli::parse().command;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime.context("runtime").and_then(|runtime| {
+        runtime.block_on(async {
+            // On a worker, so that signing may block it.
+            tokio::spawn(run(args)).await.context("the run panicked")?
+        })
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("loadgen: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -152,7 +152,7 @@ struct Follower {
 enum TurnEnd {
     Failed(LinkError),
     /// It was silent; this one is ahead.
-    Overtaken(Stream),
+    Overtaken(Box<Stream>),
     /// The reader is gone.
     Unwanted,
 }
@@ -174,7 +174,7 @@ impl Follower {
                 Err(TurnEnd::Unwanted) => return,
                 Err(TurnEnd::Overtaken(stream)) => {
                     self.counters.silences.fetch_add(1, Ordering::Relaxed);
-                    next_stream = Some(stream);
+                    next_stream = Some(*stream);
                     continue;
                 }
                 Err(TurnEnd::Failed(error)) => self.failed(&error),
@@ -250,7 +250,7 @@ impl Follower {
     async fn look_around(&mut self) -> Result<(), TurnEnd> {
         self.turn += 1;
         match self.open(self.turn).await {
-            Ok(stream) if stream.welcome.certified >= self.checker.next() => Err(TurnEnd::Overtaken(stream)),
+            Ok(stream) if stream.welcome.certified >= self.checker.next() => Err(TurnEnd::Overtaken(Box::new(stream))),
             _ => Ok(()),
         }
     }

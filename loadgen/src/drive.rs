@@ -1,0 +1,415 @@
+//! The run: fund, probe, load, drain, over one set of connections.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
+use shardpay_client::SubmitEvent;
+use shardpay_crypto::{IdentifiedTransaction, Keypair};
+use shardpay_run::{
+    AckWriter, LatencyInterval, LatencyWriter, LoadResult, Rate, RunDir, SecondCounts, Spec, new_latencies, write_json,
+};
+use shardpay_types::CommitteeId;
+use tokio::sync::watch;
+
+use crate::accounts::Accounts;
+use crate::fund;
+use crate::held::Held;
+use crate::network::{Happening, Network};
+use crate::pacer::{Pace, Pacer};
+use crate::progress::{Line, Phase, Progress, by_committee};
+use crate::random::Chance;
+use crate::schedule::Schedule;
+use crate::tracker::{Flight, Tracker};
+use crate::workload::{Producer, SEGMENT, Supply};
+
+/// Between two looks at the schedule.
+const TICK: Duration = Duration::from_millis(2);
+/// Most payments signed before a phase; a longer one has them signed as it goes.
+const SIGN_AHEAD_MAX: usize = 1 << 20;
+/// Rate up to which a closed loop finds its payments signed.
+const CLOSED_RATE_GUESS: f64 = 30_000.0;
+/// How late a 99th percentile of sends may be before this process counts as the bottleneck.
+const LAG_P99_MAX_US: u64 = 20_000;
+
+/// What a run needs.
+pub struct Plan {
+    /// The experiment.
+    pub spec: Spec,
+    /// This process and how many there are.
+    pub share: (usize, usize),
+    /// Where results go.
+    pub out: RunDir,
+    /// Where signed payments are kept.
+    pub cache: Option<PathBuf>,
+    /// The issuer; without it accounts must be funded.
+    pub issuer: Option<Keypair>,
+}
+
+/// The state of a run.
+pub struct Run {
+    plan: Plan,
+    network: Network,
+    accounts: Arc<Accounts>,
+    supply: Supply,
+    held: Held,
+    tracker: Tracker,
+    acks: AckWriter,
+    progress: Progress,
+    stop: watch::Receiver<bool>,
+    lag: Histogram<u64>,
+    result: LoadResult,
+    batches: Vec<Vec<IdentifiedTransaction>>,
+}
+
+/// What a phase gave.
+struct PhaseEnd {
+    certified_per_second: f64,
+    pacer: Pacer,
+}
+
+impl Run {
+    /// Prepares everything up to the first payment.
+    pub async fn prepare(
+        plan: Plan,
+        mut network: Network,
+        mut progress: Progress,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self> {
+        let load = &plan.spec.load;
+        let (process, processes) = plan.share;
+        if load.accounts < 2 * processes {
+            bail!("load.accounts = {}: at least 2 per process are needed", load.accounts);
+        }
+        let genesis = network.client.genesis().clone();
+        let accounts = Arc::new(Accounts::new(&genesis, load.seed, load.accounts));
+        std::fs::create_dir_all(plan.out.loadgen_process(process)).context("--out")?;
+        let acks = AckWriter::create(&plan.out.acks(process))?;
+        let producer = Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
+        let ahead = SIGN_AHEAD_MAX / SEGMENT;
+        let supply = Supply::start(producer, ahead.min(expected(&plan.spec, processes).div_ceil(SEGMENT) + 2))?;
+        if let Some(issuer) = &plan.issuer {
+            fund::check(&genesis, &accounts, issuer)?;
+            let own: Vec<usize> = (process..load.accounts).step_by(processes).collect();
+            fund::fund(&mut network, &accounts, issuer, &own, &mut progress).await?;
+        }
+        let tracker = Tracker::new(load.accounts);
+        let batches = vec![Vec::new(); genesis.committees.len()];
+        let (held, lag, result) = (Held::default(), new_latencies(), LoadResult::default());
+        Ok(Self { plan, network, accounts, supply, held, tracker, acks, progress, stop, lag, result, batches })
+    }
+
+    /// Runs all phases and writes the results.
+    pub async fn run(mut self) -> Result<LoadResult> {
+        let rate = self.resolve_rate().await?;
+        let (duration, processes) = (self.plan.spec.duration(), self.plan.share.1);
+        let chance = Chance::new(self.plan.spec.load.seed, "schedule", self.plan.share.0 as u64);
+        let pace = match (Schedule::new(&rate, duration, processes, chance), &rate) {
+            (Some(schedule), _) => {
+                self.result.asked_per_second = schedule.expected() as f64 / duration.as_secs_f64();
+                self.sign(schedule.expected() as usize);
+                Pace::Open(schedule)
+            }
+            (None, Rate::Closed { in_flight }) => {
+                self.sign((CLOSED_RATE_GUESS * duration.as_secs_f64() / processes as f64) as usize);
+                Pace::Closed((in_flight / processes).max(1))
+            }
+            (None, _) => bail!("a fraction of a closed loop was not resolved"),
+        };
+        let process = self.plan.share.0;
+        let mut latencies = LatencyWriter::create(&self.plan.out.latencies(process), SystemTime::now())?;
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.result.started_us = u64::try_from(started.as_micros()).unwrap_or(u64::MAX);
+        let (cpu, begun, starved) = (cpu_time(), Instant::now(), self.supply.starved);
+        let end = self.phase(Phase::Load, pace, duration, Some(&mut latencies)).await?;
+        self.result.seconds = begun.elapsed().as_secs_f64();
+        let used = cpu_time().saturating_sub(cpu);
+        self.result.cpu_us = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        self.drain(begun, Some(&mut latencies)).await?;
+        let starved = self.supply.starved - starved;
+        self.finish(&end.pacer, starved)
+    }
+
+    /// Turns a fraction of the closed-loop rate into a rate, by a probe.
+    async fn resolve_rate(&mut self) -> Result<Rate> {
+        let rate = self.plan.spec.load.rate.clone();
+        let Rate::Fraction { of_closed_loop, at_least_per_second, probe_s, probe_in_flight } = rate else {
+            return Ok(rate);
+        };
+        let processes = self.plan.share.1;
+        self.sign((CLOSED_RATE_GUESS * probe_s / processes as f64) as usize);
+        let pace = Pace::Closed((probe_in_flight / processes).max(1));
+        let end = self.phase(Phase::Probe, pace, Duration::from_secs_f64(probe_s), None).await?;
+        self.drain(Instant::now(), None).await?;
+        self.result.probe_per_second = end.certified_per_second;
+        let all = end.certified_per_second * processes as f64;
+        Ok(Rate::Poisson { per_second: (of_closed_loop * all).max(at_least_per_second) })
+    }
+
+    fn sign(&mut self, count: usize) {
+        self.progress.line(&self.empty_line(Phase::Sign));
+        tokio::task::block_in_place(|| self.supply.fill(count.min(SIGN_AHEAD_MAX)));
+    }
+
+    async fn phase(
+        &mut self,
+        phase: Phase,
+        pace: Pace,
+        duration: Duration,
+        mut latencies: Option<&mut LatencyWriter>,
+    ) -> Result<PhaseEnd> {
+        let (start, certified) = (Instant::now(), self.tracker.certified);
+        let in_flight_max = (self.plan.spec.load.max_in_flight / self.plan.share.1).max(1);
+        let mut pacer = Pacer::new(pace, start, duration, in_flight_max);
+        let measured = latencies.is_some();
+        let mut second = Second { phase, begun: start, index: 0, certified };
+        let mut settled = None;
+        loop {
+            let now = Instant::now();
+            if pacer.over(now) || *self.stop.borrow() {
+                break;
+            }
+            // The first fifth of a closed loop fills the pipe: it does not count.
+            if settled.is_none() && now.duration_since(start) >= duration / 5 {
+                settled = Some((now, self.tracker.certified));
+            }
+            let before = pacer.counts.offered;
+            let due = pacer.due(now, self.tracker.in_flight());
+            let unsent = self.send(&due, now, measured);
+            pacer.unsent(unsent);
+            self.tracker.second.offered += pacer.counts.offered - before;
+            if second.ended(now) {
+                self.tick(&mut second, &pacer, latencies.as_deref_mut())?;
+            }
+            let wake = tokio::time::Instant::from_std(pacer.wake_at(now, TICK).min(second.end()));
+            tokio::select! {
+                happening = self.network.next() => self.happened(happening)?,
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            while let Some(happening) = self.network.try_next() {
+                self.happened(Some(happening))?;
+            }
+        }
+        let now = Instant::now();
+        self.tick(&mut second, &pacer, latencies)?;
+        let (since, before) = settled.unwrap_or((start, certified));
+        let seconds = now.duration_since(since).as_secs_f64().max(0.001);
+        Ok(PhaseEnd { certified_per_second: (self.tracker.certified - before) as f64 / seconds, pacer })
+    }
+
+    /// Sends a payment for each intended time; returns how many could not be sent.
+    fn send(&mut self, due: &[Instant], now: Instant, measured: bool) -> u64 {
+        let mut unsent = 0;
+        for intended in due {
+            let Some(payment) = self.held.next(&self.tracker, &mut self.supply) else {
+                unsent += 1;
+                continue;
+            };
+            let home = |number: u32| self.accounts.homes[number as usize];
+            let path = (home(payment.payer), home(payment.payee));
+            let mut flight = Flight::new(*intended, payment.payer, path);
+            flight.measured = measured;
+            self.tracker.sent(payment.txid, flight);
+            if measured {
+                let lag = u64::try_from(now.saturating_duration_since(*intended).as_micros()).unwrap_or(u64::MAX);
+                self.lag.saturating_record(lag.max(1));
+            }
+            self.batches[path.0.index()].push(payment.transaction(&self.accounts));
+        }
+        for (committee, batch) in self.batches.iter_mut().enumerate() {
+            if !batch.is_empty()
+                && let Err(refused) =
+                    self.network.submitter(CommitteeId::at(committee)).try_submit(std::mem::take(batch))
+            {
+                // The submitters have room for all that may be in flight; retries of refused ones can fill it.
+                for payment in refused {
+                    self.tracker.refused(&payment.txid, "submitter full");
+                }
+            }
+        }
+        unsent
+    }
+
+    fn happened(&mut self, happening: Option<Happening>) -> Result<()> {
+        match happening {
+            Some(Happening::Block(committee, block, at)) => {
+                let seen = self.tracker.block(&block, at);
+                for ack in &seen.acks {
+                    self.acks.write(ack)?;
+                }
+                if !seen.debited.is_empty() {
+                    self.network.submitter(committee).settle(seen.debited);
+                    self.held.look(&self.tracker);
+                }
+            }
+            Some(Happening::Submissions(events)) => {
+                for event in events {
+                    match event {
+                        SubmitEvent::Refused(txid, reason) => self.tracker.refused(&txid, &reason.to_string()),
+                        SubmitEvent::GaveUp(txid) => self.tracker.refused(&txid, "no result in time"),
+                        SubmitEvent::Executed(..) => {}
+                    }
+                }
+            }
+            None => bail!("the runtime is shutting down"),
+        }
+        Ok(())
+    }
+
+    /// Waits for what is in flight.
+    async fn drain(&mut self, begun: Instant, mut latencies: Option<&mut LatencyWriter>) -> Result<()> {
+        let stopped = *self.stop.borrow();
+        let patience = Duration::from_secs_f64(if stopped { 2.0 } else { self.plan.spec.limits.drain_s });
+        let start = Instant::now();
+        let pacer = Pacer::new(Pace::Closed(0), start, patience, 0);
+        let certified = self.tracker.certified;
+        let mut second = Second { phase: Phase::Drain, begun, index: begun.elapsed().as_secs(), certified };
+        while self.tracker.in_flight() > 0 && start.elapsed() < patience {
+            if second.ended(Instant::now()) {
+                self.tick(&mut second, &pacer, latencies.as_deref_mut())?;
+            }
+            if let Ok(happening) = tokio::time::timeout(Duration::from_millis(100), self.network.next()).await {
+                self.happened(happening)?;
+            }
+        }
+        self.tick(&mut second, &pacer, latencies)?;
+        Ok(())
+    }
+
+    /// Ends a second: its latencies go to the log, its counts to the series, a line to whoever watches.
+    fn tick(&mut self, second: &mut Second, pacer: &Pacer, latencies: Option<&mut LatencyWriter>) -> Result<()> {
+        let now = Instant::now();
+        let interval = self.tracker.take_interval();
+        let total = self.tracker.take_total();
+        if let Some(writer) = latencies {
+            let start = second.start();
+            let length = now.duration_since(second.begun).saturating_sub(start).max(Duration::from_millis(1));
+            for (tag, latencies) in interval {
+                writer.write(&LatencyInterval { tag, start, length, latencies })?;
+            }
+            let index = second.index as usize;
+            if self.result.series.len() <= index {
+                self.result.series.resize(index + 1, SecondCounts::default());
+            }
+            let (sum, counts) = (&mut self.result.series[index], std::mem::take(&mut self.tracker.second));
+            sum.offered += counts.offered;
+            sum.sent += counts.sent;
+            sum.certified += counts.certified;
+        } else {
+            self.tracker.second = SecondCounts::default();
+        }
+        let (all, committees) = by_committee(&total, self.batches.len());
+        let quantile = |q| (!all.is_empty()).then(|| crate::tracker::quantile_ms(&all, q));
+        let counts = pacer.counts;
+        let skipped = counts.skipped_full + counts.skipped_late;
+        self.progress.line(&Line {
+            phase: second.phase,
+            seconds: now.duration_since(second.begun).as_secs_f64(),
+            offered: counts.offered,
+            sent: counts.offered - skipped,
+            certified: self.tracker.certified - second.certified,
+            certified_per_second: all.len() as f64,
+            skipped,
+            in_flight: self.tracker.in_flight(),
+            p50_ms: quantile(0.5),
+            p99_ms: quantile(0.99),
+            committees,
+        });
+        second.index = now.duration_since(second.begun).as_secs();
+        self.acks.flush()?;
+        Ok(())
+    }
+
+    fn empty_line(&self, phase: Phase) -> Line {
+        let (in_flight, committees) = (self.tracker.in_flight(), Vec::new());
+        let (p50_ms, p99_ms, certified_per_second, seconds) = (None, None, 0.0, 0.0);
+        Line {
+            phase,
+            seconds,
+            offered: 0,
+            sent: 0,
+            certified: 0,
+            certified_per_second,
+            skipped: 0,
+            in_flight,
+            p50_ms,
+            p99_ms,
+            committees,
+        }
+    }
+
+    fn finish(mut self, pacer: &Pacer, starved: u64) -> Result<LoadResult> {
+        let counts = pacer.counts;
+        let (resent, answers) = self.network.counts();
+        let mut refusals: BTreeMap<String, u64> = std::mem::take(&mut self.tracker.refusals);
+        refusals.extend(answers.get_key_value("busy").map(|(name, count)| (name.clone(), *count)));
+        self.result.offered = counts.offered;
+        self.result.skipped = counts.skipped_full + counts.skipped_late;
+        self.result.sent = counts.offered - self.result.skipped;
+        self.result.resent = resent;
+        self.result.refusals = refusals;
+        self.result.unresolved = self.tracker.give_up();
+        self.result.send_lag_p99_us = if self.lag.is_empty() { 0 } else { self.lag.value_at_quantile(0.99) };
+        self.result.bottleneck = bottleneck(&self.result, counts.skipped_late, starved);
+        self.acks.flush()?;
+        write_json(&self.plan.out.load_result(self.plan.share.0), &self.result)?;
+        self.progress.line(&self.empty_line(Phase::Done));
+        Ok(self.result)
+    }
+}
+
+/// Seconds of a phase.
+struct Second {
+    phase: Phase,
+    begun: Instant,
+    /// The one that runs.
+    index: u64,
+    /// Payments certified before the phase.
+    certified: u64,
+}
+
+impl Second {
+    fn start(&self) -> Duration {
+        Duration::from_secs(self.index)
+    }
+    fn end(&self) -> Instant {
+        self.begun + self.start() + Duration::from_secs(1)
+    }
+    fn ended(&self, now: Instant) -> bool {
+        now >= self.end()
+    }
+}
+
+/// Why this process could not do what was asked, if so.
+fn bottleneck(result: &LoadResult, skipped_late: u64, starved: u64) -> Option<String> {
+    let cores = result.cpu_us as f64 / 1e6 / result.seconds.max(0.001);
+    if skipped_late * 200 > result.offered {
+        return Some(format!("{skipped_late} payments were skipped because loadgen was late ({cores:.2} cores used)"));
+    }
+    if starved > 0 && starved * 200 > result.offered {
+        return Some(format!("payments were not signed in time {starved} times"));
+    }
+    let lag = result.send_lag_p99_us;
+    (lag > LAG_P99_MAX_US)
+        .then(|| format!("1 % of the payments were sent more than {lag} µs late ({cores:.2} cores used)"))
+}
+
+/// About how many payments one process takes.
+fn expected(spec: &Spec, processes: usize) -> usize {
+    let rate = match &spec.load.rate {
+        Rate::Constant { per_second } | Rate::Poisson { per_second } => *per_second,
+        Rate::Ramp { from_per_second, to_per_second } => (from_per_second + to_per_second) / 2.0,
+        Rate::Steps { steps_per_second } => steps_per_second.iter().copied().fold(0.0, f64::max),
+        Rate::Closed { .. } | Rate::Fraction { .. } => CLOSED_RATE_GUESS,
+    };
+    (rate * spec.duration_s / processes as f64) as usize
+}
+
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,149 @@
+//! Decides at each moment how many payments to send: never more than are due, never a burst to catch up.
+//!
+//! Open loop: what is due within [`LATE_MAX`] is sent with its intended time; what is later than that (this
+//! process was held up) or finds too many in flight is skipped and counted. Closed loop: a new payment for
+//! each that ended.
+
+use std::time::{Duration, Instant};
+
+use crate::schedule::Schedule;
+
+/// How late a payment may be sent; later ones are skipped.
+pub const LATE_MAX: Duration = Duration::from_millis(50);
+
+/// Open or closed loop.
+pub enum Pace {
+    /// By intended times.
+    Open(Schedule),
+    /// So many in flight.
+    Closed(usize),
+}
+
+/// What became of the intended times so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PaceCounts {
+    /// Times that came.
+    pub offered: u64,
+    /// Skipped because too many were in flight.
+    pub skipped_full: u64,
+    /// Skipped because this process was late.
+    pub skipped_late: u64,
+}
+
+/// The pace of one phase.
+pub struct Pacer {
+    pace: Pace,
+    start: Instant,
+    end: Instant,
+    in_flight_max: usize,
+    /// Counts so far.
+    pub counts: PaceCounts,
+}
+
+impl Pacer {
+    /// A phase from `start` on.
+    pub fn new(pace: Pace, start: Instant, duration: Duration, in_flight_max: usize) -> Self {
+        Self { pace, start, end: start + duration, in_flight_max, counts: PaceCounts::default() }
+    }
+
+    /// Whether the phase is over.
+    pub fn over(&self, now: Instant) -> bool {
+        now >= self.end
+    }
+
+    /// When to look again: the next intended time, but not before `least` has passed.
+    pub fn wake_at(&self, now: Instant, least: Duration) -> Instant {
+        let next = match &self.pace {
+            Pace::Open(schedule) => schedule.peek().map_or(self.end, |time| self.start + time),
+            Pace::Closed(_) => self.end,
+        };
+        next.max(now + least).min(self.end.max(now + least))
+    }
+
+    /// So many of those due found no payment that may be sent: skipped, or in a closed loop not asked for.
+    pub fn unsent(&mut self, count: u64) {
+        match self.pace {
+            Pace::Open(_) => self.counts.skipped_full += count,
+            Pace::Closed(_) => self.counts.offered -= count,
+        }
+    }
+
+    /// The intended times to send at now, with so many in flight.
+    pub fn due(&mut self, now: Instant, in_flight: usize) -> Vec<Instant> {
+        match &mut self.pace {
+            Pace::Closed(wanted) => {
+                let count = if now < self.end { wanted.saturating_sub(in_flight) } else { 0 };
+                self.counts.offered += count as u64;
+                vec![now; count]
+            }
+            Pace::Open(schedule) => {
+                let mut due = Vec::new();
+                while let Some(time) = schedule.peek().filter(|time| self.start + *time <= now) {
+                    schedule.pop();
+                    let intended = self.start + time;
+                    self.counts.offered += 1;
+                    if now.duration_since(intended) > LATE_MAX {
+                        self.counts.skipped_late += 1;
+                    } else if in_flight + due.len() >= self.in_flight_max {
+                        self.counts.skipped_full += 1;
+                    } else {
+                        due.push(intended);
+                    }
+                }
+                due
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shardpay_run::Rate;
+
+    use super::*;
+    use crate::random::Chance;
+
+    fn pacer(per_second: f64, start: Instant) -> Pacer {
+        let duration = Duration::from_secs(10);
+        let schedule = Schedule::new(&Rate::Constant { per_second }, duration, 1, Chance::new(1, "test", 0));
+        Pacer::new(Pace::Open(schedule.unwrap()), start, duration, 1_000)
+    }
+
+    #[test]
+    fn sends_what_is_due_with_its_intended_time() {
+        let start = Instant::now();
+        let mut pacer = pacer(1_000.0, start);
+        let due = pacer.due(start + Duration::from_micros(9_500), 0);
+        assert_eq!(due.len(), 10);
+        assert!(due.windows(2).all(|pair| pair[0] < pair[1]));
+        assert_eq!(due[0], start);
+        assert!(pacer.due(start + Duration::from_micros(9_600), 0).is_empty());
+    }
+
+    #[test]
+    fn a_stall_is_no_reason_for_a_burst() {
+        let start = Instant::now();
+        let mut pacer = pacer(1_000.0, start);
+        let due = pacer.due(start + Duration::from_millis(2_000), 0);
+        assert!(due.len() <= LATE_MAX.as_millis() as usize + 1, "{}", due.len());
+        assert_eq!(pacer.counts.offered, 2_001);
+        assert_eq!(pacer.counts.skipped_late + due.len() as u64, 2_001);
+    }
+
+    #[test]
+    fn a_full_pipe_skips_and_counts() {
+        let start = Instant::now();
+        let mut pacer = pacer(1_000.0, start);
+        assert_eq!(pacer.due(start + Duration::from_millis(40), 990).len(), 10);
+        assert_eq!(pacer.counts.skipped_full, 31);
+    }
+
+    #[test]
+    fn a_closed_loop_fills_up_and_ends() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Pace::Closed(64), start, Duration::from_secs(1), 64);
+        assert_eq!(pacer.due(start, 0).len(), 64);
+        assert_eq!(pacer.due(start, 60).len(), 4);
+        assert!(pacer.due(start + Duration::from_secs(1), 0).is_empty());
+    }
+}

@@ -1,0 +1,151 @@
+//! When payments are to be sent: intended times, drawn without looking at what the system does.
+//!
+//! Latency is counted from these times, so a system that stalls does not hide it by slowing the load
+//! (coordinated omission).
+
+use std::time::Duration;
+
+use shardpay_run::Rate;
+
+use crate::random::Chance;
+
+/// The shape of an open loop.
+#[derive(Debug, Clone)]
+enum Shape {
+    Even(f64),
+    Poisson(f64, Box<Chance>),
+    Ramp { from: f64, to: f64 },
+    Steps(Vec<f64>),
+}
+
+/// Intended times from the load's start, ascending, until its end.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    shape: Shape,
+    duration: f64,
+    /// The next intended time in seconds.
+    next: f64,
+    /// Number of times given.
+    given: u64,
+}
+
+impl Schedule {
+    /// One process's part (`1 / processes`) of an open loop; `None` for a closed one.
+    pub fn new(rate: &Rate, duration: Duration, processes: usize, chance: Chance) -> Option<Self> {
+        let part = processes as f64;
+        let shape = match rate {
+            Rate::Constant { per_second } => Shape::Even(per_second / part),
+            Rate::Poisson { per_second } => Shape::Poisson(per_second / part, Box::new(chance)),
+            Rate::Ramp { from_per_second, to_per_second } => {
+                Shape::Ramp { from: from_per_second / part, to: to_per_second / part }
+            }
+            Rate::Steps { steps_per_second } => Shape::Steps(steps_per_second.iter().map(|rate| rate / part).collect()),
+            Rate::Closed { .. } | Rate::Fraction { .. } => return None,
+        };
+        let mut schedule = Self { shape, duration: duration.as_secs_f64(), next: 0.0, given: 0 };
+        schedule.advance();
+        Some(schedule)
+    }
+
+    /// The next intended time; `None` after the end.
+    pub fn peek(&self) -> Option<Duration> {
+        (self.next < self.duration).then(|| Duration::from_secs_f64(self.next))
+    }
+
+    /// Goes on to the one after it.
+    pub fn pop(&mut self) -> Option<Duration> {
+        let time = self.peek()?;
+        self.given += 1;
+        self.advance();
+        Some(time)
+    }
+
+    /// About how many payments fall into the whole.
+    pub fn expected(&self) -> u64 {
+        let rate = match &self.shape {
+            Shape::Even(rate) | Shape::Poisson(rate, _) => *rate,
+            Shape::Ramp { from, to } => (from + to) / 2.0,
+            Shape::Steps(steps) => steps.iter().sum::<f64>() / steps.len().max(1) as f64,
+        };
+        (rate * self.duration).ceil() as u64
+    }
+
+    fn advance(&mut self) {
+        let number = self.given as f64;
+        self.next = match &mut self.shape {
+            Shape::Even(rate) => number / *rate,
+            Shape::Poisson(rate, chance) => self.next - (1.0 - chance.unit()).ln() / *rate,
+            Shape::Ramp { from, to } => ramp_time(*from, *to, self.duration, number),
+            Shape::Steps(steps) => steps_time(steps, self.duration, number),
+        };
+    }
+}
+
+/// When the integral of a rate that goes evenly from `from` to `to` reaches `number`.
+fn ramp_time(from: f64, to: f64, duration: f64, number: f64) -> f64 {
+    let slope = (to - from) / duration;
+    if slope.abs() < f64::EPSILON {
+        return number / from;
+    }
+    let root = from * from + 2.0 * slope * number;
+    if root < 0.0 { f64::INFINITY } else { (root.sqrt() - from) / slope }
+}
+
+/// When the integral of a rate that is constant by parts reaches `number`.
+fn steps_time(steps: &[f64], duration: f64, number: f64) -> f64 {
+    let part = duration / steps.len() as f64;
+    let mut left = number;
+    for (index, rate) in steps.iter().enumerate() {
+        if left < rate * part {
+            return index as f64 * part + left / rate;
+        }
+        left -= rate * part;
+    }
+    f64::INFINITY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(rate: &Rate, seconds: u64) -> Vec<f64> {
+        let mut schedule = Schedule::new(rate, Duration::from_secs(seconds), 1, Chance::new(7, "test", 0)).unwrap();
+        std::iter::from_fn(|| schedule.pop()).map(|time| time.as_secs_f64()).collect()
+    }
+
+    #[test]
+    fn constant_times_are_evenly_spaced_and_complete() {
+        let times = times(&Rate::Constant { per_second: 1_000.0 }, 10);
+        assert_eq!(times.len(), 10_000);
+        assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - 0.001).abs() < 1e-6));
+    }
+
+    #[test]
+    fn poisson_gaps_have_the_mean_and_the_deviation_of_an_exponential() {
+        let times = times(&Rate::Poisson { per_second: 2_000.0 }, 50);
+        let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
+        let deviation = (gaps.iter().map(|gap| (gap - mean).powi(2)).sum::<f64>() / gaps.len() as f64).sqrt();
+        // 100,000 draws: three standard errors are one percent.
+        assert!((mean * 2_000.0 - 1.0).abs() < 0.01, "{mean}");
+        assert!((deviation / mean - 1.0).abs() < 0.02, "{deviation}");
+    }
+
+    #[test]
+    fn ramps_and_steps_reach_their_rates() {
+        let ramp = times(&Rate::Ramp { from_per_second: 0.0, to_per_second: 1_000.0 }, 10);
+        assert!((ramp.len() as i64 - 5_000).abs() <= 1);
+        let late = ramp.iter().filter(|time| **time >= 9.0).count();
+        assert!((940..=960).contains(&late), "{late}");
+        let steps = times(&Rate::Steps { steps_per_second: vec![100.0, 300.0] }, 2);
+        assert_eq!(steps.iter().filter(|time| **time < 1.0).count(), 100);
+        assert_eq!(steps.iter().filter(|time| **time >= 1.0).count(), 300);
+    }
+
+    #[test]
+    fn processes_share_the_rate() {
+        let rate = Rate::Constant { per_second: 900.0 };
+        let part = Schedule::new(&rate, Duration::from_secs(1), 3, Chance::new(1, "test", 0)).unwrap();
+        assert_eq!(part.expected(), 300);
+    }
+}
