@@ -12,9 +12,8 @@ use shardpay_types::{
     AccountState, Amount, BlockDigest, BlockRef, Certificate, CertifiedHeader, ChainId, CommitteeId, CommitteePlan,
     ConsistencyProof, Constants, CreditOutcome, DepositRef, Epoch, ExecutedCredit, ExecutedPack, ExecutedTransaction,
     Hash, HeaderHash, Height, LedgerBlock, LedgerHeader, LedgerItem, List, MemberIndex, MemberSignature, MerklePath,
-    MessageKind, Mint, NodeId, OutboxLeaf, OutboxMessage, Outcome, PROTOCOL_VERSION, Pack, Payment, Plan, PlanHash,
-    PublicKey, Reference, Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction,
-    TxId,
+    MessageKind, Mint, NodeId, OutboxLeaf, OutboxMessage, Outcome, Pack, Payment, Plan, PlanHash, PublicKey, Reference,
+    Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction, TxId, Version,
 };
 
 const MEMBERS: usize = 4;
@@ -35,7 +34,7 @@ fn genesis() -> Plan {
         members: List::bounded((0..MEMBERS).map(|member| signer(id, member).public_key()).collect()),
     };
     Plan {
-        version: PROTOCOL_VERSION,
+        version: Version,
         epoch: Epoch::ZERO,
         previous: PlanHash::ZERO,
         salt: [7; 32],
@@ -107,7 +106,7 @@ fn chain_of(chain: &ChainId, committee: usize, steps: &[Step]) -> Vec<LedgerBloc
         let leaves: Vec<Hash> = step.items.iter().flat_map(|item| item_leaves(chain, item)).collect();
         let digest = BlockDigest([height as u8; 32]);
         let header = LedgerHeader {
-            version: PROTOCOL_VERSION,
+            version: Version,
             chain: *chain,
             committee: CommitteeId::at(committee),
             epoch: Epoch::ZERO,
@@ -142,34 +141,49 @@ enum Story {
     ShortBalance,
 }
 
+/// The items of the source's second block, the payer's account after it, and what the payee got.
+fn second_block(story: Story, local: Transaction) -> (Vec<LedgerItem>, AccountState, u64) {
+    match story {
+        Story::ShortBalance => {
+            (vec![executed(local, Outcome::ShortBalance, vec![state(1_000, 1)])], state(1_000, 1), 0)
+        }
+        Story::Twice => {
+            let first = executed(local, Outcome::Applied, vec![state(900, 1), state(100, 0)]);
+            let again = executed(local, Outcome::Applied, vec![state(800, 2), state(200, 0)]);
+            (vec![first, again], state(800, 2), 200)
+        }
+        _ => (vec![executed(local, Outcome::Applied, vec![state(900, 1), state(100, 0)])], state(900, 1), 100),
+    }
+}
+
 /// The system, its stores, and what a client was told.
-pub struct World {
+pub(crate) struct World {
     plan: Plan,
     chain: ChainId,
     /// By (committee, member).
-    pub stores: BTreeMap<(usize, usize), MemStore>,
-    pub acks: Vec<Acknowledged>,
-    pub load: LoadKept,
+    pub(crate) stores: BTreeMap<(usize, usize), MemStore>,
+    pub(crate) acks: Vec<Acknowledged>,
+    pub(crate) load: LoadKept,
     steps: [Vec<Step>; 2],
 }
 
 impl World {
-    pub fn sound() -> Self {
+    pub(crate) fn sound() -> Self {
         Self::new(Story::Sound)
     }
 
     /// A payment has two leaves.
-    pub fn twice() -> Self {
+    pub(crate) fn twice() -> Self {
         Self::new(Story::Twice)
     }
 
     /// A consumed message names another payee than the one sent.
-    pub fn forged_credit() -> Self {
+    pub(crate) fn forged_credit() -> Self {
         Self::new(Story::ForgedCredit)
     }
 
     /// The acknowledged payment failed.
-    pub fn short_balance_acknowledged() -> Self {
+    pub(crate) fn short_balance_acknowledged() -> Self {
         Self::new(Story::ShortBalance)
     }
 
@@ -179,18 +193,7 @@ impl World {
         let [a, b] = [0, 1].map(|n| account(&plan, 0, n));
         let [c, d] = [0, 1].map(|n| account(&plan, 1, n));
         let (local, abroad) = (payment(a, b, 100, 0), payment(a, c, 50, if story == Story::Twice { 2 } else { 1 }));
-        let second = match story {
-            Story::ShortBalance => {
-                (vec![executed(local, Outcome::ShortBalance, vec![state(1_000, 1)])], state(1_000, 1), 0)
-            }
-            Story::Twice => {
-                let first = executed(local, Outcome::Applied, vec![state(900, 1), state(100, 0)]);
-                let again = executed(local, Outcome::Applied, vec![state(800, 2), state(200, 0)]);
-                (vec![first, again], state(800, 2), 200)
-            }
-            _ => (vec![executed(local, Outcome::Applied, vec![state(900, 1), state(100, 0)])], state(900, 1), 100),
-        };
-        let (items, left, paid) = second;
+        let (items, left, paid) = second_block(story, local);
         let after = state(left.balance.micros() - 50, left.next_sequence.get() + 1);
         let mut changed = vec![(a, left)];
         changed.extend((paid > 0).then_some((b, state(paid, 0))));
@@ -248,7 +251,7 @@ impl World {
     }
 
     /// Makes a store that ends at `height`.
-    pub fn cut(&mut self, committee: usize, member: usize, height: usize) {
+    pub(crate) fn cut(&mut self, committee: usize, member: usize, height: usize) {
         let steps = &self.steps[committee];
         let mut store = MemStore::new();
         for (block, step) in chain_of(&self.chain, committee, steps).into_iter().zip(steps).take(height) {
@@ -270,7 +273,12 @@ impl World {
     }
 
     /// Changes the first account of a store.
-    pub fn alter_account(&mut self, committee: usize, member: usize, change: impl Fn(AccountState) -> AccountState) {
+    pub(crate) fn alter_account(
+        &mut self,
+        committee: usize,
+        member: usize,
+        change: impl Fn(AccountState) -> AccountState,
+    ) {
         let store = self.store(committee, member);
         let mut found = None;
         Store::accounts(store, &mut |key, state| found = found.or(Some((key, state)))).expect("memory");
@@ -279,7 +287,7 @@ impl World {
     }
 
     /// Takes a block out of a store.
-    pub fn remove_block(&mut self, committee: usize, member: usize, height: u64) {
+    pub(crate) fn remove_block(&mut self, committee: usize, member: usize, height: u64) {
         let old = self.stores.remove(&(committee, member)).expect("a store");
         let mut store = MemStore::new();
         let mut batch = StateBatch::default();
@@ -304,14 +312,14 @@ impl World {
     }
 
     /// Gives one member another block.
-    pub fn fork(&mut self, committee: usize, member: usize, height: u64) {
+    pub(crate) fn fork(&mut self, committee: usize, member: usize, height: u64) {
         let mut block = self.block(committee, member, height);
         block.header.ledger_time = Timestamp::from_millis(999);
         self.put(committee, member, block, 3);
     }
 
     /// Changes the blocks of all members, then signs and links them again.
-    pub fn rewrite(&mut self, committee: usize, change: impl Fn(&mut LedgerBlock)) {
+    pub(crate) fn rewrite(&mut self, committee: usize, change: impl Fn(&mut LedgerBlock)) {
         let (mut parent, mut history) = (HeaderHash::ZERO, Frontier::new());
         for height in 1..=self.steps[committee].len() as u64 {
             let mut block = self.block(committee, 0, height);
@@ -326,13 +334,13 @@ impl World {
     }
 
     /// Leaves a member with a certificate of two signatures.
-    pub fn thin_certificate(&mut self, committee: usize, member: usize, height: u64) {
+    pub(crate) fn thin_certificate(&mut self, committee: usize, member: usize, height: u64) {
         let block = self.block(committee, member, height);
         self.put(committee, member, block, 2);
     }
 
     /// Spoils one signature of a member's certificate.
-    pub fn spoil_certificate(&mut self, committee: usize, member: usize, height: u64) {
+    pub(crate) fn spoil_certificate(&mut self, committee: usize, member: usize, height: u64) {
         let certificate = Store::certificate(self.store(committee, member), Height::new(height)).expect("memory");
         let mut signatures = certificate.expect("certified").signatures().to_vec();
         signatures[1].signature.0[3] ^= 1;
@@ -341,7 +349,7 @@ impl World {
         self.store(committee, member).write(batch).expect("memory");
     }
 
-    pub fn audit(&self) -> Verdict {
+    pub(crate) fn audit(&self) -> Verdict {
         let node = |(committee, member): (usize, usize)| NodeId {
             committee: CommitteeId::at(committee),
             member: MemberIndex::at(member),
