@@ -35,8 +35,15 @@ impl FrameSender {
         let queue = Arc::new(SendQueue::new(sizes.queue_bytes_max, true));
         let waiting = Arc::clone(&queue);
         tasks.spawn(async move {
-            if write_queue(&waiting, &mut stream, &out).await.is_err() {
-                waiting.close();
+            // a stream with nothing to write hears of the end of its connection too
+            let stopped = stream.stopped();
+            tokio::select! {
+                written = write_queue(&waiting, &mut stream, &out) => if written.is_err() {
+                    waiting.close();
+                },
+                _ = stopped => {
+                    waiting.close();
+                }
             }
         });
         Self(Arc::new(SenderShared { queue, frame_max: sizes.send_max }))
