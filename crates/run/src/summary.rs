@@ -9,7 +9,7 @@ use shardpay_types::CommitteeId;
 
 use crate::latency::{LatencyInterval, LatencyKind, new_latencies};
 use crate::result::LoadResult;
-use crate::spec::{Durability, Spec};
+use crate::spec::{Durability, Limits, Spec};
 
 /// Latencies of one kind, in milliseconds. All 0 when `count` is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -203,6 +203,21 @@ impl Summary {
             faults: spec.fault_window().map(|window| phases(&measured, (warmup, end), window)),
             loadgen_bottleneck: load.bottleneck.clone(),
         }
+    }
+}
+
+impl Summary {
+    /// The objectives of the spec that the figures miss, in words; a run that misses one fails.
+    pub fn missed(&self, limits: &Limits) -> Vec<String> {
+        let (rate, p99) = (self.total.all.per_second, self.total.all.latency_ms.p99);
+        let mut missed = Vec::new();
+        if rate < limits.certified_per_second_min {
+            missed.push(format!("{rate:.0} certified payments/s, {} asked for", limits.certified_per_second_min));
+        }
+        if limits.p99_ms_max > 0.0 && p99 > limits.p99_ms_max {
+            missed.push(format!("p99 {p99:.1} ms, {} allowed", limits.p99_ms_max));
+        }
+        missed
     }
 }
 

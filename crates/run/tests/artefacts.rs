@@ -4,8 +4,8 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use shardpay_run::{
-    Ack, AckKind, AckWriter, LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, LoadResult, MachineUse, RunDir,
-    Spec, Summary, new_latencies, read_acks, read_json, read_latencies, write_json,
+    Ack, AckKind, AckWriter, LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, Limits, LoadResult, MachineUse,
+    RunDir, Spec, Summary, new_latencies, read_acks, read_json, read_latencies, write_json,
 };
 use shardpay_types::{CommitteeId, Height, TxId};
 
@@ -92,6 +92,9 @@ fn a_summary_counts_the_measured_part() {
     assert_eq!(summary.cpu_us_per_payment, 100.0);
     let faults = summary.faults.expect("there are faults");
     assert_eq!((faults.before_per_second, faults.during_per_second, faults.after_per_second), (150.0, 60.0, 150.0));
+    assert!(summary.missed(&spec.limits).is_empty());
+    let limits = Limits { certified_per_second_min: 128.0, p99_ms_max: 29.0, ..spec.limits.clone() };
+    assert_eq!(summary.missed(&limits).len(), 2);
     let dir = tempfile::tempdir().expect("temp dir");
     let path = RunDir::new(dir.path()).summary();
     write_json(&path, &summary).expect("written");

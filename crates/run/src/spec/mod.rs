@@ -100,9 +100,9 @@ pub struct Limits {
     pub drain_s: f64,
     /// Share of the offered payments that loadgen must have sent, or the verdict fails.
     pub kept_rate_min: f64,
-    /// Certified payments/s below which the verdict fails; 0: no limit.
+    /// Certified payments/s below which the run fails; 0: no limit.
     pub certified_per_second_min: f64,
-    /// 99th percentile in milliseconds above which the verdict fails; 0: no limit.
+    /// 99th percentile in milliseconds above which the run fails; 0: no limit.
     pub p99_ms_max: f64,
 }
 
