@@ -121,13 +121,14 @@ impl Server {
     /// Takes no new requests, ends long polls, waits for open requests a few seconds, closes the store.
     pub async fn shutdown(mut self) -> Result<(), ServerError> {
         self.desk.stop(Stop::Asked);
+        // the store closes with the last holder of the desk: these two and open connections
         if tokio::time::timeout(DRAIN, &mut self.serving).await.is_err() {
             warn!("some connections did not end");
             self.serving.abort();
         }
-        // the store closes with the last holder of the desk: these two
-        let _ = self.serving.await;
-        let _ = self.ticking.await;
+        if let Err(err) = self.ticking.await {
+            warn!(%err, "the clock had failed");
+        }
         match self.desk.stopped().await {
             Stop::Asked => Ok(()),
             Stop::StoreFailed => Err(ServerError::StoreFailed),

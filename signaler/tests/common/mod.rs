@@ -14,17 +14,17 @@ use shardpay_crypto::{Keypair, Signer, chain_id, plan_approval_message, plan_has
 use shardpay_signaler::{EpochClock, OperatorToken, RocksStore, Server, ServerError, Settings, Start};
 use shardpay_types::{CommitteeId, Constants, Epoch, Height, MemberIndex, Plan, PlanApproval, PublicKey, Round};
 
-pub const NETWORK: NetworkId = NetworkId([7; 32]);
-pub const TOKEN: &str = "the operator's secret";
-pub const COMMITTEES: usize = 2;
-pub const MEMBERS: usize = 4;
+pub(crate) const NETWORK: NetworkId = NetworkId([7; 32]);
+pub(crate) const TOKEN: &str = "the operator's secret";
+pub(crate) const COMMITTEES: usize = 2;
+pub(crate) const MEMBERS: usize = 4;
 
 /// The key of scripted node `n`.
-pub fn keypair(n: usize) -> Keypair {
+pub(crate) fn keypair(n: usize) -> Keypair {
     Keypair::from_seed(&[u8::try_from(n + 1).expect("few nodes"); 32])
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         committees: COMMITTEES,
         members: MEMBERS,
@@ -39,45 +39,45 @@ pub fn settings() -> Settings {
 }
 
 /// All keys, in reverse: so that an allow-list's order differs from the order of arrival.
-pub fn reversed_keys() -> Vec<PublicKey> {
+pub(crate) fn reversed_keys() -> Vec<PublicKey> {
     (0..COMMITTEES * MEMBERS).rev().map(|n| keypair(n).public_key()).collect()
 }
 
-pub async fn try_start(dir: &Path, settings: Settings) -> Result<Server, ServerError> {
+pub(crate) async fn try_start(dir: &Path, settings: Settings) -> Result<Server, ServerError> {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let store = Box::new(RocksStore::open(&dir.join("store"))?);
     let operator = Some(OperatorToken::new(TOKEN));
     Server::start(Start { listen, data_dir: Some(dir.to_owned()), settings, operator, store }).await
 }
 
-pub async fn start(dir: &Path, settings: Settings) -> (Server, SignalerClient) {
+pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerClient) {
     let server = try_start(dir, settings).await.expect("starts");
     let client = SignalerClient::new(&format!("http://{}", server.addr())).expect("an address");
     (server, client)
 }
 
-pub fn now_us() -> u64 {
+pub(crate) fn now_us() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     u64::try_from(now.as_micros()).expect("before the year 500,000")
 }
 
-pub fn addresses(n: usize) -> Addresses {
+pub(crate) fn addresses(n: usize) -> Addresses {
     let port = |base: u16| SocketAddr::from(([127, 0, 0, 1], base + u16::try_from(n).expect("few nodes")));
     Addresses { peer: port(4_000), client: port(5_000) }
 }
 
-pub fn registration(n: usize, counter: u64) -> RegisterRequest {
+pub(crate) fn registration(n: usize, counter: u64) -> RegisterRequest {
     RegisterRequest::signed(&NETWORK, &keypair(n), counter, addresses(n))
 }
 
-pub async fn register_all(client: &SignalerClient) {
+pub(crate) async fn register_all(client: &SignalerClient) {
     for n in 0..COMMITTEES * MEMBERS {
         client.register(&registration(n, 1)).await.expect("registered");
     }
 }
 
 /// The consent of the node in place (committee, member) of `members` to `plan`.
-pub fn approval(genesis: &Plan, members: &Plan, plan: &Plan, committee: usize, member: usize) -> PlanApproval {
+pub(crate) fn approval(genesis: &Plan, members: &Plan, plan: &Plan, committee: usize, member: usize) -> PlanApproval {
     let (committee, member) = (CommitteeId::at(committee), MemberIndex::at(member));
     let key = members.committee(committee).and_then(|plan| plan.key(member)).expect("a member");
     let mut pairs = (0..COMMITTEES * MEMBERS).map(keypair);
@@ -88,7 +88,7 @@ pub fn approval(genesis: &Plan, members: &Plan, plan: &Plan, committee: usize, m
 }
 
 /// The first `count` members of each committee approve what is up for co-signing.
-pub async fn approve(client: &SignalerClient, count: usize) {
+pub(crate) async fn approve(client: &SignalerClient, count: usize) {
     let plans = client.plans(PlansQuery::default()).await.expect("plans");
     let genesis = plans.genesis.expect("genesis").plan.0;
     let plan = plans.proposal.map_or_else(|| genesis.clone(), |proposal| proposal.plan.0);
@@ -100,13 +100,13 @@ pub async fn approve(client: &SignalerClient, count: usize) {
 }
 
 /// All nodes say that they run `epoch`.
-pub async fn beat_all(client: &SignalerClient, epoch: u64) {
+pub(crate) async fn beat_all(client: &SignalerClient, epoch: u64) {
     for n in 0..COMMITTEES * MEMBERS {
         client.heartbeat(&heartbeat(n, now_us(), epoch)).await.expect("taken");
     }
 }
 
-pub fn heartbeat(n: usize, time_us: u64, epoch: u64) -> HeartbeatRequest {
+pub(crate) fn heartbeat(n: usize, time_us: u64, epoch: u64) -> HeartbeatRequest {
     let progress = Progress {
         epoch: Epoch::new(epoch),
         round: Round::new(5),
@@ -116,12 +116,12 @@ pub fn heartbeat(n: usize, time_us: u64, epoch: u64) -> HeartbeatRequest {
     HeartbeatRequest::signed(&NETWORK, &keypair(n), time_us, progress, None)
 }
 
-pub async fn phase(client: &SignalerClient) -> (Phase, u64) {
+pub(crate) async fn phase(client: &SignalerClient) -> (Phase, u64) {
     let plans: PlansReply = client.plans(PlansQuery::default()).await.expect("plans");
     (plans.phase, plans.epoch.get())
 }
 
-pub async fn wait_for(client: &SignalerClient, phase: Phase, epoch: u64) {
+pub(crate) async fn wait_for(client: &SignalerClient, phase: Phase, epoch: u64) {
     let limit = Instant::now() + Duration::from_secs(20);
     let mut query = PlansQuery { after: Some(0), wait: Some(5), epoch: None };
     loop {
@@ -134,7 +134,7 @@ pub async fn wait_for(client: &SignalerClient, phase: Phase, epoch: u64) {
     }
 }
 
-pub fn refused<T: std::fmt::Debug>(reply: Result<T, SignalerError>) -> (u16, ErrorBody) {
+pub(crate) fn refused<T: std::fmt::Debug>(reply: Result<T, SignalerError>) -> (u16, ErrorBody) {
     match reply {
         Err(SignalerError::Refused { status, body }) => (status, body),
         other => panic!("not refused: {other:?}"),
@@ -142,7 +142,7 @@ pub fn refused<T: std::fmt::Debug>(reply: Result<T, SignalerError>) -> (u16, Err
 }
 
 /// A plain HTTP client, for requests that no well-behaved client makes.
-pub fn http_client() -> reqwest::Client {
+pub(crate) fn http_client() -> reqwest::Client {
     let tls = rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("versions")
