@@ -1,3 +1,7 @@
 //! A committee member.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shardpay_node::cli::main()
+}

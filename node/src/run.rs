@@ -1,0 +1,180 @@
+//! `node run`: from the configuration to a running node, and back to nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use shardpay_client::signaler::{Addresses, SignalerClient};
+use shardpay_crypto::{Keypair, SignatureScheme, Signer, Zip215};
+use shardpay_runtime::{Halt, Node, NodeParts, Ports, PortsConfig};
+use shardpay_storage::{NodeStore, StoreIdentity};
+use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
+use shardpay_transport::{ClientLimits, Identity, PeerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::control::Control;
+use crate::follow::{Follower, Peers};
+use crate::genesis::{self, Genesis};
+use crate::keyfile;
+use crate::series::Series;
+
+/// Decompressed keys that are remembered.
+const KEY_CACHE: usize = 65_536;
+/// Name of the genesis plan and its co-signatures in the store.
+const META_GENESIS: &str = "genesis";
+
+/// Runs a node until it is told to stop. An error names what is wrong.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stopped = async {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    };
+    tokio::pin!(stopped);
+    let start = start(&config);
+    let mut running = tokio::select! {
+        running = start => running?,
+        // nothing has been promised yet
+        signal = &mut stopped => {
+            tracing::info!(signal, "stopped before the start");
+            return Ok(());
+        }
+    };
+    let halted = running.node.halted();
+    let cause = tokio::select! {
+        signal = &mut stopped => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        _ = running.stop.recv() => {
+            tracing::info!("stopping on order");
+            None
+        }
+        cause = halted => Some(cause),
+    };
+    running.shutdown(cause).await
+}
+
+/// A node with everything around it.
+struct Running {
+    node: Arc<Node>,
+    store: NodeStore,
+    tasks: tokio::task::JoinSet<()>,
+    stop: mpsc::Receiver<()>,
+}
+
+async fn start(config: &Config) -> anyhow::Result<Running> {
+    let (seed, keypair) = keyfile::read(&config.key_file)?;
+    let keypair = Arc::new(keypair);
+    let signaler = SignalerClient::new(&config.signaler)?;
+    let mut weights = [0; 32];
+    getrandom::fill(&mut weights).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let scheme: Arc<dyn SignatureScheme> = Arc::new(Zip215::new(weights, KEY_CACHE));
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("data_dir {}", config.data_dir.display()))?;
+
+    let stored = genesis::stored(&config.data_dir, &*scheme)?;
+    let name = stored.as_ref().and_then(|genesis| genesis.place_of(&keypair.public_key()));
+    let tag = name.map_or_else(
+        || ServerTag::new(ServerKind::Node, hex::encode(&keypair.public_key().0[..4])),
+        |id| ServerTag::node(id.committee, id.member),
+    );
+    // before the plan is known the node has no name of its own: ports count into a recorder of their own
+    let early = Recorder::new(tag);
+    let runtime = tokio::runtime::Handle::current();
+    let identity = Identity::from_seed(seed);
+    let ports = Ports::open(&runtime, ports_config(config), &identity, &early)?;
+    let addresses = Addresses {
+        peer: config.advertise_peers.unwrap_or_else(|| ports.peer_addr()),
+        client: config.advertise_clients.unwrap_or_else(|| ports.client_addr()),
+    };
+    tracing::info!(key = %keypair.public_key(), peers = %addresses.peer, clients = %addresses.client, "listening");
+    let genesis = match stored {
+        Some(genesis) => genesis,
+        None => genesis::join(&config.data_dir, &signaler, &keypair, addresses, &*scheme).await?,
+    };
+    let own = genesis.place_of(&keypair.public_key()).context("the genesis plan has no place for this node's key")?;
+    let recorder = if name.is_some() { early } else { Recorder::new(ServerTag::node(own.committee, own.member)) };
+
+    let opened = open_store(config, &genesis, &keypair)?;
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let parts = NodeParts {
+        config: config.runtime(own, genesis.chain, u64::from_le_bytes(seed)),
+        genesis: genesis.plan.clone(),
+        keypair: keypair.clone(),
+        scheme,
+        ledger: opened.ledger,
+        records: opened.records,
+        ports,
+        recorder: recorder.clone(),
+    };
+    // opening reads all accounts: not on the network's threads
+    let (node, events) = tokio::task::spawn_blocking(move || Node::start(parts)).await??;
+    let node = Arc::new(node);
+    node.set_peers(Peers::kept(&config.data_dir).addresses(&node.plan(), own));
+    tracing::info!(committee = own.committee.index(), member = own.member.index(), chain = %genesis.chain, "running");
+
+    let (stop, stopped) = mpsc::channel(1);
+    let mut tasks = tokio::task::JoinSet::new();
+    let (control, listener) = Control::open(config.control_socket.clone(), node.clone(), keypair.clone(), stop)
+        .with_context(|| format!("control_socket {}", config.control_socket.display()))?;
+    tasks.spawn(control.run(listener));
+    if let Some(every) = config.telemetry {
+        let series = Series::open(&config.data_dir, recorder).context("series.lp")?;
+        tasks.spawn(series.run(node.clone(), opened.store.clone(), every));
+    }
+    let follower = Follower {
+        node: node.clone(),
+        signaler,
+        network: genesis.network(),
+        keypair,
+        addresses,
+        data_dir: config.data_dir.clone(),
+        report: config.report,
+    };
+    tasks.spawn(follower.run(events));
+    Ok(Running { node, store: opened.store, tasks, stop: stopped })
+}
+
+fn ports_config(config: &Config) -> PortsConfig {
+    let mut client_limits = ClientLimits::default();
+    if let Some(max) = config.client_connections_per_address {
+        client_limits.connections_per_address_max = max;
+    }
+    PortsConfig { peers: PeerConfig::standard(config.listen_peers), clients: config.listen_clients, client_limits }
+}
+
+/// The store in the data directory.
+pub fn store_dir(data_dir: &Path) -> std::path::PathBuf {
+    data_dir.join("store")
+}
+
+fn open_store(config: &Config, genesis: &Genesis, keypair: &Keypair) -> anyhow::Result<shardpay_storage::Opened> {
+    let own = genesis.place_of(&keypair.public_key()).context("the genesis plan has no place for this node's key")?;
+    let identity =
+        StoreIdentity { chain: genesis.chain, node_key: keypair.public_key(), committee: own.committee };
+    let opened = NodeStore::open(&store_dir(&config.data_dir), identity, config.store())?;
+    if opened.store.meta_get(META_GENESIS)?.is_none() {
+        opened.store.meta_put(META_GENESIS, &genesis::encode(genesis))?;
+    }
+    Ok(opened)
+}
+
+impl Running {
+    /// Stops in good order; after a halt the process is left to recovery at its next start.
+    async fn shutdown(mut self, cause: Option<Halt>) -> anyhow::Result<()> {
+        self.tasks.shutdown().await;
+        let node = Arc::into_inner(self.node).context("a task still holds the node")?;
+        let cause = cause.or(node.shutdown().await);
+        if let Some(cause) = cause {
+            return Err(cause).context("the node halted");
+        }
+        self.store.close()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
