@@ -10,7 +10,7 @@ use shardpay_types::{Epoch, MemberIndex, PlanApproval};
 mod common;
 use common::{
     NETWORK, TOKEN, addresses, approval, approve, heartbeat, http_client, keypair, now_us, refused, register_all,
-    registration, reversed_keys, settings, start,
+    registration, reversed_keys, settings, start_in_memory,
 };
 
 fn what(refusal: (u16, shardpay_client::signaler::ErrorBody)) -> (u16, ErrorCode, Option<String>) {
@@ -23,10 +23,9 @@ fn of(status: u16, error: ErrorCode, field: &str) -> (u16, ErrorCode, Option<Str
 
 #[tokio::test]
 async fn registrations() {
-    let dir = tempfile::tempdir().expect("a directory");
     let mut settings = settings();
     settings.allowed = Some(reversed_keys());
-    let (server, client) = start(dir.path(), settings).await;
+    let (server, client) = start_in_memory(settings).await;
     let good = registration(0, 5);
 
     let forged = RegisterRequest { client_addr: addresses(1).client, ..good.clone() };
@@ -59,8 +58,7 @@ async fn registrations() {
 
 #[tokio::test]
 async fn strangers_after_registration_closed() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (server, client) = start(dir.path(), settings()).await;
+    let (server, client) = start_in_memory(settings()).await;
     register_all(&client).await;
     let reply = client.register(&registration(50, 1)).await;
     assert_eq!(what(refused(reply)), of(409, ErrorCode::RegistrationClosed, "key"));
@@ -70,8 +68,7 @@ async fn strangers_after_registration_closed() {
 
 #[tokio::test]
 async fn co_signatures() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (server, client) = start(dir.path(), settings()).await;
+    let (server, client) = start_in_memory(settings()).await;
     register_all(&client).await;
     let plans = client.plans(PlansQuery::default()).await.expect("plans");
     let genesis = plans.genesis.expect("genesis").plan.0;
@@ -95,8 +92,7 @@ async fn co_signatures() {
 
 #[tokio::test]
 async fn heartbeats_and_the_operator() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (server, client) = start(dir.path(), settings()).await;
+    let (server, client) = start_in_memory(settings()).await;
     let closing = client.close_epoch(TOKEN, Epoch::ZERO).await;
     assert_eq!(what(refused(closing)), of(409, ErrorCode::WrongPhase, "epoch"));
     register_all(&client).await;
@@ -126,8 +122,7 @@ async fn heartbeats_and_the_operator() {
 
 #[tokio::test]
 async fn bodies_and_paths() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let (server, client) = start(dir.path(), settings()).await;
+    let (server, client) = start_in_memory(settings()).await;
     let base = format!("http://{}", server.addr());
     let http = http_client();
     let good = serde_json::to_value(registration(0, 1)).expect("serialises");

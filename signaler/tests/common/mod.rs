@@ -11,7 +11,7 @@ use shardpay_client::signaler::{
     SignalerClient, SignalerError,
 };
 use shardpay_crypto::{Keypair, Signer, chain_id, plan_approval_message, plan_hash};
-use shardpay_signaler::{EpochClock, OperatorToken, RocksStore, Server, ServerError, Settings, Start};
+use shardpay_signaler::{EpochClock, MemoryStore, OperatorToken, RocksStore, Server, ServerError, Settings, Start};
 use shardpay_types::{CommitteeId, Constants, Epoch, Height, MemberIndex, Plan, PlanApproval, PublicKey, Round};
 
 pub(crate) const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -52,8 +52,22 @@ pub(crate) async fn try_start(dir: &Path, settings: Settings) -> Result<Server, 
 
 pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerClient) {
     let server = try_start(dir, settings).await.expect("starts");
-    let client = SignalerClient::new(&format!("http://{}", server.addr())).expect("an address");
+    let client = client(&server.addr().to_string());
     (server, client)
+}
+
+/// A signaler that forgets.
+pub(crate) async fn start_in_memory(settings: Settings) -> (Server, SignalerClient) {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let operator = Some(OperatorToken::new(TOKEN));
+    let start = Start { listen, data_dir: None, settings, operator, store: Box::new(MemoryStore::default()) };
+    let server = Server::start(start).await.expect("starts");
+    let client = client(&server.addr().to_string());
+    (server, client)
+}
+
+pub(crate) fn client(addr: &str) -> SignalerClient {
+    SignalerClient::new(&format!("http://{addr}")).expect("an address")
 }
 
 pub(crate) fn now_us() -> u64 {
