@@ -102,13 +102,9 @@ mod tests {
     }
 
     fn share_of_cross(mut chooser: Chooser) -> f64 {
-        let cross = |(payer, payee): (usize, usize)| chooser.homes[payer] != chooser.homes[payee];
-        let drawn: Vec<_> = {
-            let mut c = chooser.clone();
-            (0..20_000).map(|_| c.draw()).collect()
-        };
-        chooser.chance.unit();
-        drawn.into_iter().filter(|pair| cross(*pair)).count() as f64 / 20_000.0
+        let homes = chooser.homes.clone();
+        let crossing = (0..20_000).map(|_| chooser.draw()).filter(|(payer, payee)| homes[*payer] != homes[*payee]);
+        crossing.count() as f64 / 20_000.0
     }
 
     #[test]

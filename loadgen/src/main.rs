@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use shardpay_crypto::Keypair;
 use shardpay_loadgen::drive::{Plan, Run};
-use shardpay_loadgen::network::{Network, read_topology};
+use shardpay_loadgen::network::{Network, client_of, read_topology};
 use shardpay_loadgen::progress::{Progress, ProgressKind};
 use shardpay_run::{RunDir, Spec};
 
@@ -86,8 +86,8 @@ async fn run(args: RunArgs) -> Result<()> {
         }
     });
     // Room for repetitions of what was refused beside all that may be in flight.
-    let network = Network::connect(&topology, spec.load.max_in_flight * 2 + 8_192).await?;
-    let client = network.client.clone();
+    let client = client_of(&topology)?;
+    let network = Network::connect(client.clone(), spec.load.max_in_flight * 2 + 8_192).await?;
     let plan = Plan { spec, share: args.process, out: RunDir::new(args.out), cache: args.cache, issuer };
     let result = Run::prepare(plan, network, progress, stop).await?.run().await?;
     client.close().await;

@@ -41,11 +41,15 @@ pub async fn read_topology(source: &str) -> Result<Topology> {
     serde_json::from_slice(&text).with_context(|| format!("--topology {source}"))
 }
 
+/// A client of the ledger that a topology describes.
+pub fn client_of(topology: &Topology) -> Result<Client> {
+    let Some(genesis) = topology.genesis.clone() else { bail!("the topology names no genesis plan yet") };
+    Ok(Client::new(genesis.0, Directory::from_topology(topology))?)
+}
+
 impl Network {
     /// Connects; returns when every committee's stream knows where it starts.
-    pub async fn connect(topology: &Topology, in_flight_max: usize) -> Result<Self> {
-        let Some(genesis) = topology.genesis.clone() else { bail!("the topology names no genesis plan yet") };
-        let client = Client::new(genesis.0, Directory::from_topology(topology))?;
+    pub async fn connect(client: Client, in_flight_max: usize) -> Result<Self> {
         let (sender, happenings) = mpsc::channel(BLOCKS_MAX);
         let options = SubmitOptions { in_flight_max, tell_executed: false, ..SubmitOptions::default() };
         let (mut submitters, mut streams) = (Vec::new(), Vec::new());
