@@ -11,6 +11,8 @@ use shardpay_loadgen::drive::{Plan, Run};
 use shardpay_loadgen::network::{Network, client_of, read_topology};
 use shardpay_loadgen::progress::{Progress, ProgressKind};
 use shardpay_run::{RunDir, Spec};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Load on a ledger: open loop, latency from the intended time of sending.
 #[derive(Parser)]
@@ -76,20 +78,32 @@ async fn run(args: RunArgs) -> Result<()> {
     let topology = read_topology(&args.topology).await?;
     let kind = if std::io::stdout().is_terminal() { ProgressKind::Bar } else { ProgressKind::Json };
     let progress = Progress::new(args.progress.unwrap_or(kind));
-    let (stopper, stop) = tokio::sync::watch::channel(false);
+    let (stopper, stop) = watch::channel(false);
+    let mut stopped = stop.clone();
+    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if !first {
+                // The second one does not wait for the drain.
+                std::process::exit(130);
+            }
             stopper.send_replace(true);
-            // A second one ends the process at once.
-            let _ = tokio::signal::ctrl_c().await;
-            std::process::exit(130);
         }
     });
     // Room for repetitions of what was refused beside all that may be in flight.
     let client = client_of(&topology)?;
     let network = Network::connect(client.clone(), spec.load.max_in_flight * 2 + 8_192).await?;
     let plan = Plan { spec, share: args.process, out: RunDir::new(args.out), cache: args.cache, issuer };
-    let result = Run::prepare(plan, network, progress, stop).await?.run().await?;
+    let prepared = tokio::select! {
+        prepared = Run::prepare(plan, network, progress, stop) => prepared?,
+        _ = stopped.changed() => bail!("stopped before the load began"),
+    };
+    let result = prepared.run().await?;
     client.close().await;
     if let Some(why) = &result.bottleneck {
         eprintln!("loadgen was the bottleneck: {why}");
