@@ -1,1 +1,27 @@
 //! Starts N committees, injects faults, runs experiments, gives a verdict.
+//!
+//! [`deploy`] writes keys and configurations, [`running`] brings a cluster up and down through a
+//! [`backend`] ([`local`] processes today), [`experiment`] drives load and [`faults`], [`verdict`] audits what
+//! is left, [`report`] prints it. [`registry`] keeps names of processes, so that none is forgotten.
+
+pub mod backend;
+pub mod by_hand;
+pub mod cluster;
+pub mod deploy;
+pub mod experiment;
+pub mod failure;
+pub mod faults;
+pub mod interrupt;
+pub mod live;
+pub mod load;
+pub mod local;
+pub mod ports;
+pub mod procfs;
+pub mod registry;
+pub mod report;
+pub mod resources;
+pub mod running;
+pub mod server;
+pub mod verdict;
+
+pub mod cli;

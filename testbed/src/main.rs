@@ -1,3 +1,7 @@
-//! Starts N committees, injects faults, runs experiments, gives a verdict.
+//! Starts N committees, injects faults, runs experiments, gives a verdict. See `shardpay_testbed::cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    shardpay_testbed::cli::main()
+}

@@ -1,0 +1,222 @@
+//! The command line: arguments, and which part of the library carries them out.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use shardpay_run::{MachineUse, RunDir, Spec, Summary, read_json};
+
+use crate::backend::Action;
+use crate::by_hand;
+use crate::experiment::{self, Experiment, Outcome};
+use crate::failure::{EXIT_CODES, EXIT_VERDICT, Failure};
+use crate::interrupt::Interrupt;
+use crate::registry::{Cluster, Registry, RegistryError};
+use crate::report::report;
+use crate::server::Server;
+use crate::verdict::{Judged, judge};
+
+/// Starts committees of nodes on this machine, loads them, breaks them, and gives a verdict.
+#[derive(Debug, Parser)]
+#[command(name = "testbed", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs an experiment: starts the cluster, funds accounts, drives the load, stops everything, audits.
+    Run {
+        #[command(flatten)]
+        what: What,
+        /// Prints the summary as JSON instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Audits the directory of an earlier run once more.
+    Audit {
+        /// The run directory.
+        dir: PathBuf,
+        /// Prints the summary as JSON instead of the table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Starts the cluster of a spec and leaves it running.
+    Up {
+        #[command(flatten)]
+        what: What,
+        /// Its name; the spec's when not given.
+        #[arg(long)]
+        cluster: Option<String>,
+    },
+    /// Says which clusters run and what their servers do.
+    Status,
+    /// Stops a cluster.
+    Down(Which),
+    /// Kills a server (SIGKILL).
+    Kill(Whom),
+    /// Starts a server again, after killing it when it runs.
+    Restart(Whom),
+    /// Takes all CPU time from a server (SIGSTOP).
+    Pause(Whom),
+    /// Lets a paused server go on.
+    Resume(Whom),
+    /// Prints the end of a server's log.
+    Logs {
+        #[command(flatten)]
+        whom: Whom,
+        /// How many lines.
+        #[arg(long, default_value_t = 50)]
+        lines: usize,
+    },
+}
+
+#[derive(Debug, Args)]
+struct What {
+    /// The spec (experiments/*.toml; docs/RUNS.md lists the keys).
+    spec: PathBuf,
+    /// The run directory; new or empty.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Overrides a key of the spec, such as load.rate.per_second=500; may be repeated.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Directory of the programs node, signaler and loadgen; the testbed's own when not given.
+    #[arg(long, env = "SHARDPAY_PROGRAMS")]
+    programs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Which {
+    /// The cluster's name; not needed when one is up.
+    #[arg(long)]
+    cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Whom {
+    /// signaler, or <committee>-<member> such as 0-3.
+    server: Server,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// The program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let outcome = runtime.map_err(Failure::io("threads")).and_then(|runtime| runtime.block_on(carry_out(cli.command)));
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("testbed: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
+    let registry = Registry::of_user()?;
+    for name in registry.reap()? {
+        eprintln!("ended what an earlier testbed left behind: {name}");
+    }
+    match command {
+        Command::Run { what, json } => {
+            let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+            let spec = Spec::load(&what.spec, &what.set)?;
+            let experiment = Experiment { spec, out: what.out, programs: programs(what.programs)? };
+            let Outcome { judged, dir } = experiment::run(experiment, registry, interrupt).await?;
+            Ok(print(&judged, dir.root(), json))
+        }
+        Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
+        Command::Up { what, cluster } => {
+            let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+            let spec = Spec::load(&what.spec, &what.set)?;
+            let name = cluster.unwrap_or_else(|| spec.name.clone());
+            let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
+            let cluster = by_hand::up(&spec, name, (out, programs(what.programs)?), registry, interrupt).await?;
+            print!("{}", by_hand::status(&cluster).await);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status => {
+            for cluster in registry.list()? {
+                print!("{}", by_hand::status(&cluster).await);
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Down(which) => {
+            let cluster = find(&registry, &which)?;
+            by_hand::down(&registry, &cluster).await?;
+            println!("stopped {}; its files are in {}", cluster.name, cluster.dir.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Kill(whom) => act(&registry, &whom, Action::Kill),
+        Command::Pause(whom) => act(&registry, &whom, Action::Pause),
+        Command::Resume(whom) => act(&registry, &whom, Action::Resume),
+        Command::Restart(whom) => {
+            let cluster = find(&registry, &whom.which)?;
+            by_hand::restart(&registry, cluster, whom.server).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Logs { whom, lines } => {
+            for line in by_hand::logs(&find(&registry, &whom.which)?, whom.server, lines)? {
+                println!("{line}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn find(registry: &Registry, which: &Which) -> Result<Cluster, RegistryError> {
+    registry.find(which.cluster.as_deref())
+}
+
+fn act(registry: &Registry, whom: &Whom, action: Action) -> Result<ExitCode, Failure> {
+    by_hand::act(&find(registry, &whom.which)?, whom.server, action)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The directory of the programs.
+fn programs(given: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(dir) = given {
+        return Ok(dir);
+    }
+    let own = std::env::current_exe().map_err(Failure::io("the testbed's own path"))?;
+    Ok(own.parent().unwrap_or(Path::new(".")).to_owned())
+}
+
+/// What processes used cannot be seen afterwards: it is taken from the earlier summary, if there is one.
+fn audit(dir: &RunDir, json: bool) -> Result<ExitCode, Failure> {
+    let spec = Spec::load(&dir.spec(), &[])?;
+    let earlier = read_json::<Summary>(&dir.summary());
+    let machine = earlier.map_or_else(|_| MachineUse::default(), |summary| summary.machine);
+    let judged = judge(dir, &spec, machine)?;
+    Ok(print(&judged, dir.root(), json))
+}
+
+fn print(judged: &Judged, dir: &Path, json: bool) -> ExitCode {
+    if json {
+        println!("{}", serde_json::to_string_pretty(&judged.summary).expect("a summary is plain data"));
+    } else {
+        print!("{}", report(judged, dir));
+    }
+    if judged.summary.verdict_passed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        let parsed = Cli::try_parse_from(["testbed", "kill", "1-2", "--cluster", "x"]).unwrap();
+        let Command::Kill(whom) = parsed.command else { panic!("kill is kill") };
+        assert_eq!((whom.server.to_string(), whom.which.cluster.as_deref()), ("1-2".to_owned(), Some("x")));
+        let error = Cli::try_parse_from(["testbed", "pause", "two"]).unwrap_err().to_string();
+        assert!(error.contains("\"two\" names no server"), "{error}");
+    }
+}

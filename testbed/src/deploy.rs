@@ -1,0 +1,330 @@
+//! Everything a cluster needs before its first process starts: keys, allow-list, configurations, ports.
+//!
+//! Guarantees: nothing is started here, and a run directory that holds a run already is left alone. Keys
+//! are drawn new for each cluster; the allow-list has them in the order of their places, so member m of
+//! committee c is the node whose directory is `nodes/<c>-<m>`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use shardpay_crypto::{Keypair, Signer as _};
+use shardpay_run::{RunDir, Spec, write_whole};
+use shardpay_types::{CommitteeId, MemberIndex, NodeId, PublicKey};
+use thiserror::Error;
+
+use crate::backend::Launch;
+use crate::ports::{NoPorts, Ports};
+use crate::server::Server;
+
+/// Longest path that a Unix socket can have.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// Why a cluster cannot be prepared.
+#[derive(Debug, Error)]
+pub enum DeployError {
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The directory is in use.
+    #[error("{} holds a run already; choose another --out, or remove it", path.display())]
+    Occupied {
+        /// Which one.
+        path: PathBuf,
+    },
+    /// A program was not built.
+    #[error(
+        "{} is missing: build everything with 'cargo build --release --workspace --bins', or say with --programs \
+         where it lies",
+        path.display()
+    )]
+    Program {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The run directory writes by its own rules.
+    #[error(transparent)]
+    Run(#[from] shardpay_run::RunError),
+    /// No ports.
+    #[error(transparent)]
+    Ports(#[from] NoPorts),
+    /// No randomness.
+    #[error("the system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeployError + use<> {
+    let path = path.to_owned();
+    |source| DeployError::Io { path, source }
+}
+
+/// A cluster ready to be started.
+#[derive(Debug)]
+pub struct Deployment {
+    /// Its run directory, with an absolute path.
+    pub dir: RunDir,
+    /// URL of its signaler.
+    pub signaler: String,
+    /// How the signaler and the nodes are started.
+    pub launches: Vec<Launch>,
+    /// The issuer's seed.
+    pub issuer_seed: PathBuf,
+}
+
+/// Writes keys and configurations of `spec` into `root`.
+pub fn deploy(spec: &Spec, root: &Path, programs: &Path) -> Result<Deployment, DeployError> {
+    for server in [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")] {
+        let path = programs.join(server.program());
+        if !path.is_file() {
+            return Err(DeployError::Program { path });
+        }
+    }
+    let dir = make_dir(root)?;
+    let issuer_seed = dir.root().join("issuer.seed");
+    let issuer = new_key(&issuer_seed)?;
+    let mut start = [0; 2];
+    getrandom::fill(&mut start).map_err(DeployError::Random)?;
+    let mut ports = Ports::new(u16::from_le_bytes(start));
+
+    let listen = ports.take()?;
+    let signaler = format!("http://{listen}");
+    let mut launches = vec![signaler_launch(&dir, programs)];
+    let mut allowed = String::new();
+    for node in nodes(spec) {
+        let data_dir = dir.node(node);
+        fs::create_dir_all(&data_dir).map_err(failed(&data_dir))?;
+        let key = new_key(&data_dir.join("key"))?;
+        allowed.push_str(&format!("{key}  # {}\n", Server::Node(node)));
+        let settings = NodeSettings { signaler: &signaler, peers: ports.take()?, clients: ports.take()? };
+        write_whole(&dir.node_config(node), node_config(spec, &data_dir, &settings).as_bytes())?;
+        launches.push(node_launch(&dir, node, programs));
+    }
+    write_signaler(spec, &dir, listen, &issuer, &allowed)?;
+    write_whole(&dir.spec(), spec.to_toml().as_bytes())?;
+    Ok(Deployment { dir, signaler, launches, issuer_seed })
+}
+
+/// All nodes of a spec, by committee.
+pub fn nodes(spec: &Spec) -> impl Iterator<Item = NodeId> + use<> {
+    let members = spec.nodes_per_committee;
+    let node = move |index: usize| NodeId {
+        committee: CommitteeId::at(index / members),
+        member: MemberIndex::at(index % members),
+    };
+    (0..spec.committees * members).map(node)
+}
+
+/// How a load generator of this cluster is started.
+pub fn loadgen_launch(deployment: &Deployment, spec: &Spec, process: usize, programs: &Path) -> Launch {
+    let Deployment { dir, signaler, issuer_seed, .. } = deployment;
+    let path = |path: &Path| path.display().to_string();
+    let share = format!("{process}/{}", spec.load.processes);
+    let args = [
+        ("--topology", signaler.clone()),
+        ("--spec", path(&dir.spec())),
+        ("--out", path(dir.root())),
+        ("--process", share),
+        ("--issuer-seed", path(issuer_seed)),
+        ("--progress", "json".to_owned()),
+    ];
+    let args = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    Launch {
+        server: Server::Loadgen(process),
+        program: programs.join("loadgen"),
+        args: ["run".to_owned()].into_iter().chain(args).collect(),
+        log: dir.loadgen_process(process).join("log"),
+        output: Some(progress_file(dir, process)),
+        store: None,
+    }
+}
+
+/// Where a load generator tells how far it is.
+pub fn progress_file(dir: &RunDir, process: usize) -> PathBuf {
+    dir.loadgen_process(process).join("progress.jsonl")
+}
+
+/// An empty or new directory, by its absolute path.
+fn make_dir(root: &Path) -> Result<RunDir, DeployError> {
+    fs::create_dir_all(root).map_err(failed(root))?;
+    let root = root.canonicalize().map_err(failed(root))?;
+    if fs::read_dir(&root).map_err(failed(&root))?.next().is_some() {
+        return Err(DeployError::Occupied { path: root });
+    }
+    Ok(RunDir::new(root))
+}
+
+/// Draws a secret key into a file that only its owner reads.
+fn new_key(path: &Path) -> Result<PublicKey, DeployError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(DeployError::Random)?;
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        writeln!(file, "{}", hex::encode(seed))
+    };
+    write().map_err(failed(path))?;
+    Ok(Keypair::from_seed(&seed).public_key())
+}
+
+fn write_signaler(
+    spec: &Spec,
+    dir: &RunDir,
+    listen: SocketAddr,
+    issuer: &PublicKey,
+    allowed: &str,
+) -> Result<(), DeployError> {
+    let own = dir.signaler();
+    write_whole(&own.join("allow-list"), allowed.as_bytes())?;
+    let network = toml::toml! { allow_list = "allow-list" };
+    let mut network = network;
+    network.insert("committees".into(), integer(spec.committees));
+    network.insert("members".into(), integer(spec.nodes_per_committee));
+    network.insert("issuer".into(), issuer.to_string().into());
+    let mut config = toml::Table::new();
+    config.insert("listen".into(), listen.to_string().into());
+    config.insert("data_dir".into(), "data".into());
+    config.insert("network".into(), network.into());
+    Ok(write_whole(&own.join("config.toml"), config.to_string().as_bytes())?)
+}
+
+fn signaler_launch(dir: &RunDir, programs: &Path) -> Launch {
+    let own = dir.signaler();
+    let config = own.join("config.toml").display().to_string();
+    Launch {
+        server: Server::Signaler,
+        program: programs.join("signaler"),
+        args: vec!["run".to_owned(), "--config".to_owned(), config],
+        log: own.join("log"),
+        output: None,
+        store: Some(own.join("data")),
+    }
+}
+
+fn node_launch(dir: &RunDir, node: NodeId, programs: &Path) -> Launch {
+    let config = dir.node_config(node).display().to_string();
+    Launch {
+        server: Server::Node(node),
+        program: programs.join("node"),
+        args: vec!["run".to_owned(), "--config".to_owned(), config],
+        log: dir.node_log(node),
+        output: None,
+        store: Some(dir.node_store(node)),
+    }
+}
+
+/// Where a node listens and whom it asks.
+struct NodeSettings<'a> {
+    signaler: &'a str,
+    peers: SocketAddr,
+    clients: SocketAddr,
+}
+
+fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
+    let mut config = toml::Table::new();
+    let mut set = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
+    set("data_dir", data_dir.display().to_string().into());
+    set("signaler", settings.signaler.into());
+    set("listen_peers", settings.peers.to_string().into());
+    set("listen_clients", settings.clients.to_string().into());
+    set("durability", spec.durability.name().into());
+    set("log", spec.node.log.clone().into());
+    set("network_threads", integer(spec.node.tokio_workers));
+    set("peer_lanes", integer(spec.node.lanes));
+    set("client_lanes", integer(spec.node.lanes));
+    set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
+    if data_dir.join("control.sock").as_os_str().len() > SOCKET_PATH_MAX {
+        // a path that is short and belongs to this node only: its client port is nobody else's
+        let name = format!("shardpay-{}.sock", settings.clients.port());
+        set("control_socket", std::env::temp_dir().join(name).display().to_string().into());
+    }
+    config.to_string()
+}
+
+fn integer(value: usize) -> toml::Value {
+    toml::Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn programs(dir: &Path) -> PathBuf {
+        let programs = dir.join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        for name in ["node", "signaler", "loadgen"] {
+            fs::write(programs.join(name), "").unwrap();
+        }
+        programs
+    }
+
+    fn spec() -> Spec {
+        let text = "name = 't'\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 5\ndurability = 'os'";
+        Spec::parse("t.toml", text, &[]).unwrap()
+    }
+
+    #[test]
+    fn every_node_gets_a_key_a_place_and_ports_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path())).unwrap();
+        assert_eq!(deployment.launches.len(), 9);
+        let run = &deployment.dir;
+        let allowed = fs::read_to_string(run.signaler().join("allow-list")).unwrap();
+        let mut addresses = std::collections::BTreeSet::new();
+        for (node, line) in nodes(&spec()).zip(allowed.lines()) {
+            let key = run.node(node).join("key");
+            assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+            let mut seed = [0; 32];
+            hex::decode_to_slice(fs::read_to_string(&key).unwrap().trim(), &mut seed).unwrap();
+            let public = Keypair::from_seed(&seed).public_key();
+            assert_eq!(line, format!("{public}  # {}", Server::Node(node)));
+            let config: toml::Table = fs::read_to_string(run.node_config(node)).unwrap().parse().unwrap();
+            assert_eq!(config["durability"].as_str(), Some("os"));
+            for key in ["listen_peers", "listen_clients"] {
+                assert!(addresses.insert(config[key].as_str().unwrap().to_owned()));
+            }
+        }
+        let read = Spec::load(&run.spec(), &[]).unwrap();
+        assert_eq!(read, spec());
+    }
+
+    #[test]
+    fn a_run_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let programs = programs(dir.path());
+        let out = dir.path().join("run");
+        deploy(&spec(), &out, &programs).unwrap();
+        assert!(matches!(deploy(&spec(), &out, &programs), Err(DeployError::Occupied { .. })));
+    }
+
+    #[test]
+    fn a_missing_program_is_named_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let programs = programs(dir.path());
+        fs::remove_file(programs.join("signaler")).unwrap();
+        let error = deploy(&spec(), &dir.path().join("run"), &programs).unwrap_err();
+        assert!(error.to_string().contains("bin/signaler is missing: build everything"), "{error}");
+        assert!(!dir.path().join("run").exists());
+    }
+
+    #[test]
+    fn a_deep_directory_gets_a_short_control_socket() {
+        let settings = NodeSettings {
+            signaler: "http://127.0.0.1:7000",
+            peers: "127.0.0.1:1".parse().unwrap(),
+            clients: "127.0.0.1:2".parse().unwrap(),
+        };
+        let deep = format!("/{}", "x".repeat(120));
+        let config: toml::Table = node_config(&spec(), Path::new(&deep), &settings).parse().unwrap();
+        assert!(config["control_socket"].as_str().unwrap().ends_with("shardpay-2.sock"));
+        let short: toml::Table = node_config(&spec(), Path::new("/run"), &settings).parse().unwrap();
+        assert!(!short.contains_key("control_socket"));
+    }
+}

@@ -1,0 +1,262 @@
+//! `testbed run`: an experiment from its spec to its verdict.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use shardpay_run::{GitState, HostFacts, MachineUse, RunDir, RunRecord, Spec, write_json};
+
+use crate::backend::State;
+use crate::cluster::Cluster;
+use crate::deploy::{deploy, loadgen_launch, nodes, progress_file};
+use crate::failure::Failure;
+use crate::faults::Faults;
+use crate::interrupt::Interrupt;
+use crate::load::{LoadLine, LoadPhase, LoadReader};
+use crate::local::Local;
+use crate::procfs::disk_bytes;
+use crate::registry::Registry;
+use crate::running::Running;
+use crate::server::Server;
+use crate::verdict::{Judged, judge, keep_seen};
+
+/// Between two looks at faults and progress.
+const TICK: Duration = Duration::from_millis(25);
+/// A load generator that says nothing for so long hangs.
+const SILENCE_MAX: Duration = Duration::from_secs(180);
+/// Longest wait until a committee's members are equally far after the load.
+const SETTLE_MAX: Duration = Duration::from_secs(30);
+
+/// What to run and where.
+pub struct Experiment {
+    /// The spec.
+    pub spec: Spec,
+    /// The run directory; made up when absent.
+    pub out: Option<PathBuf>,
+    /// The directory of the programs.
+    pub programs: PathBuf,
+}
+
+/// What came out.
+pub struct Outcome {
+    /// Verdict and figures.
+    pub judged: Judged,
+    /// Where everything lies.
+    pub dir: RunDir,
+}
+
+/// Carries out an experiment. When it fails, everything is stopped and the run directory stays.
+pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrupt) -> Result<Outcome, Failure> {
+    let Experiment { spec, out, programs } = experiment;
+    let root = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-{}", spec.name, timestamp())));
+    let deployment = deploy(&spec, &root, &programs)?;
+    write_record(&spec, &deployment.dir)?;
+    let mut launches = deployment.launches.clone();
+    launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
+    let name = format!("{}-{}", spec.name, std::process::id());
+    let mut running = Running::new(&deployment, launches, name, registry, interrupt)?;
+    let size = format!("{} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee);
+    running.live.note(&format!("{}: starting {size}; run directory {}", spec.name, root.display()));
+
+    let driven = drive(&mut running, &spec, &deployment.dir).await;
+    running.live.waiting("stopping");
+    let stopped = running.stop().await;
+    running.live.end();
+    let (cpu_us, mut problems) = driven?;
+    problems.extend(stopped?);
+    let machine = MachineUse {
+        cpu_us,
+        store_bytes: nodes(&spec).map(|node| disk_bytes(&deployment.dir.node_store(node))).sum(),
+        node_memory_bytes_max: running.cluster.resources().node_memory_bytes_max(),
+    };
+    eprintln!("checking stores and acknowledged payments");
+    keep_seen(&deployment.dir, &problems)?;
+    let judged = judge(&deployment.dir, &spec, machine)?;
+    Ok(Outcome { judged, dir: deployment.dir })
+}
+
+type CpuByProgram = std::collections::BTreeMap<String, u64>;
+
+/// From the first process to the end of the load. Returns CPU time in the measured part, and problems.
+async fn drive(running: &mut Running, spec: &Spec, dir: &RunDir) -> Result<(CpuByProgram, Vec<String>), Failure> {
+    running.bring_up(spec, &dir.genesis()).await?;
+    running.live.note("all committees produce; starting the load");
+    for process in 0..spec.load.processes {
+        running.start(Server::Loadgen(process))?;
+    }
+    let mut load = Load::new(spec, dir);
+    while !load.step(running).await? {
+        running.interrupt.sleep(TICK).await?;
+    }
+    running.live.waiting("waiting until all nodes are equally far");
+    let behind = running.settle(SETTLE_MAX).await?;
+    Ok((load.cpu.used(), behind))
+}
+
+/// CPU time at the borders of the measured part.
+#[derive(Default)]
+struct CpuWindow {
+    first: Option<std::collections::BTreeMap<Server, u64>>,
+    last: Option<std::collections::BTreeMap<Server, u64>>,
+}
+
+impl CpuWindow {
+    fn used(&self) -> CpuByProgram {
+        let mut used = CpuByProgram::new();
+        let (Some(first), Some(last)) = (&self.first, &self.last) else { return used };
+        for (server, cpu_us) in last {
+            let before = first.get(server).copied().unwrap_or(0);
+            *used.entry(server.program().to_owned()).or_default() += cpu_us.saturating_sub(before);
+        }
+        used
+    }
+}
+
+/// The load while it goes on.
+struct Load {
+    spec: Spec,
+    readers: Vec<LoadReader>,
+    faults: Faults,
+    began: Option<Instant>,
+    heard: Instant,
+    cpu: CpuWindow,
+}
+
+impl Load {
+    fn new(spec: &Spec, dir: &RunDir) -> Self {
+        let reader = |process| LoadReader::new(progress_file(dir, process));
+        Self {
+            spec: spec.clone(),
+            readers: (0..spec.load.processes).map(reader).collect(),
+            faults: Faults::new(&spec.timeline()),
+            began: None,
+            heard: Instant::now(),
+            cpu: CpuWindow::default(),
+        }
+    }
+
+    /// One look at everything; true when all load generators have ended.
+    async fn step(&mut self, running: &mut Running) -> Result<bool, Failure> {
+        running.tend()?;
+        self.progress(running);
+        if let Some(began) = self.began {
+            let elapsed = began.elapsed();
+            for done in self.faults.advance(elapsed, &mut running.cluster)? {
+                running.live.note(&format!("fault at {:.1} s: {done}", elapsed.as_secs_f64()));
+            }
+            running.note_processes()?;
+            self.measure(elapsed, &mut running.cluster)?;
+        }
+        if self.heard.elapsed() > SILENCE_MAX {
+            let what = "the load generator says how far it is".to_owned();
+            return Err(Failure::TooSlow { what, seconds: SILENCE_MAX.as_secs_f64() });
+        }
+        self.ended(running)
+    }
+
+    fn progress(&mut self, running: &mut Running) {
+        let mut shown: Option<LoadLine> = None;
+        for reader in &mut self.readers {
+            for line in reader.read() {
+                self.heard = Instant::now();
+                if self.began.is_none() && line.phase == LoadPhase::Load {
+                    let since = Duration::try_from_secs_f64(line.seconds).unwrap_or_default();
+                    self.began = Instant::now().checked_sub(since);
+                }
+                shown = Some(line);
+            }
+        }
+        if let Some(line) = shown {
+            running.live.load(&line);
+        }
+    }
+
+    /// Looks at the CPU time when the measured part begins and ends.
+    fn measure(&mut self, elapsed: Duration, cluster: &mut Cluster<Local>) -> Result<(), Failure> {
+        let due = |taken: bool, at| !taken && elapsed >= at;
+        if due(self.cpu.first.is_some(), self.spec.warmup()) {
+            self.cpu.first = Some(cluster.look());
+        }
+        if due(self.cpu.last.is_some(), self.spec.duration()) {
+            self.cpu.last = Some(cluster.look());
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, running: &mut Running) -> Result<bool, Failure> {
+        let mut all = true;
+        for process in 0..self.spec.load.processes {
+            let server = Server::Loadgen(process);
+            match running.cluster.state(server) {
+                State::Ended(ended) if ended.clean => {}
+                State::Ended(ended) => return Err(running.died(server, ended.how)),
+                State::Running | State::Paused | State::Absent => all = false,
+            }
+        }
+        // restarts that are still due are done before the nodes are stopped
+        Ok(all && (self.faults.is_done() || self.began.is_none()))
+    }
+}
+
+fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
+    let started_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let record = RunRecord {
+        version: RunRecord::VERSION,
+        started_us: u64::try_from(started_us).unwrap_or(u64::MAX),
+        spec: spec.clone(),
+        git: GitState::read(Path::new(".")),
+        host: HostFacts::read(dir.root()),
+    };
+    Ok(write_json(&dir.record(), &record)?)
+}
+
+/// `20260131-235959`, UTC: names of run directories sort by time.
+fn timestamp() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+/// Year, month and day of a number of days since 1970-01-01 (Gregorian).
+fn civil(mut days: u64) -> (u64, u64, u64) {
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let mut year = 1970;
+    while days >= 365 + u64::from(leap(year)) {
+        days -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 1;
+    for length in lengths {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    (year, month, days + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_dates() {
+        assert_eq!(civil(0), (1970, 1, 1));
+        assert_eq!(civil(59), (1970, 3, 1));
+        assert_eq!(civil(11_016), (2000, 2, 29));
+        assert_eq!(civil(20_453), (2025, 12, 31));
+        assert_eq!(civil(20_454), (2026, 1, 1));
+    }
+
+    #[test]
+    fn cpu_time_is_summed_by_program() {
+        let node = |member| Server::node(0, member).unwrap();
+        let first = [(node(0), 100), (node(1), 50), (Server::Loadgen(0), 0)].into();
+        let last = [(node(0), 300), (node(1), 250), (Server::Loadgen(0), 70)].into();
+        let window = CpuWindow { first: Some(first), last: Some(last) };
+        assert_eq!(window.used(), [("node".to_owned(), 400), ("loadgen".to_owned(), 70)].into());
+        assert!(CpuWindow::default().used().is_empty());
+    }
+}
