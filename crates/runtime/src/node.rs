@@ -306,9 +306,13 @@ impl Node {
     /// whoever opened it.
     pub async fn shutdown(self) -> Option<Halt> {
         self.stop.send_replace(true);
-        self.ports.clients.shutdown().await;
-        self.ports.net.shutdown().await;
-        let Self { core, threads, watch, .. } = self;
+        let Self { core, threads, watch, ports, lanes, submits, .. } = self;
+        ports.clients.shutdown().await;
+        ports.net.shutdown().await;
+        // lanes end when nobody holds their entrances
+        ports.peer_door.detach();
+        ports.client_door.detach();
+        drop((lanes, submits));
         // a full queue empties while its thread lives; without the thread there is nothing to stop
         let joined = tokio::task::spawn_blocking(move || {
             let _ = core.send(Mail::Stop);

@@ -2,7 +2,7 @@
 //! registers with. Until the pipeline is there, frames are dropped and streams refused.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam::channel::Sender;
 use shardpay_telemetry::{Recorder, names};
@@ -66,30 +66,54 @@ impl Ports {
     }
 }
 
+/// What stands behind a port while the pipeline lives.
+struct Door<T>(RwLock<Option<T>>);
+
+impl<T> Default for Door<T> {
+    fn default() -> Self {
+        Self(RwLock::new(None))
+    }
+}
+
+impl<T> Door<T> {
+    fn set(&self, behind: Option<T>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = behind;
+    }
+
+    fn with<R>(&self, act: impl FnOnce(&T) -> R) -> Option<R> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(act)
+    }
+}
+
 /// Takes what peers send.
 pub(crate) struct PeerDoor {
     recorder: Recorder,
-    pipeline: OnceLock<(PeerLanes, Sender<Mail>)>,
+    pipeline: Door<(PeerLanes, Sender<Mail>)>,
 }
 
 impl PeerDoor {
     fn new(recorder: &Recorder) -> Self {
-        Self { recorder: recorder.clone(), pipeline: OnceLock::new() }
+        Self { recorder: recorder.clone(), pipeline: Door::default() }
     }
 
     /// The pipeline is there.
     pub(crate) fn attach(&self, lanes: PeerLanes, core: Sender<Mail>) {
-        let _ = self.pipeline.set((lanes, core));
+        self.pipeline.set(Some((lanes, core)));
+    }
+
+    /// The pipeline stops: its lanes end when nobody holds their entrances.
+    pub(crate) fn detach(&self) {
+        self.pipeline.set(None);
     }
 }
 
 impl PeerHandler for PeerDoor {
     fn connected(&self, node: NodeId) {
         tracing::debug!(?node, "peer connected");
-        if let Some((_, core)) = self.pipeline.get() {
+        self.pipeline.with(|(_, core)| {
             // a core too busy to take it hears the peer's heartbeat within a second
             let _ = core.try_send(Mail::Connected(node));
-        }
+        });
     }
 
     fn disconnected(&self, node: NodeId) {
@@ -97,9 +121,7 @@ impl PeerHandler for PeerDoor {
     }
 
     fn frame(&self, from: NodeId, frame: Frame) {
-        if let Some((lanes, _)) = self.pipeline.get() {
-            lanes.push(PeerFrame { from, frame });
-        }
+        self.pipeline.with(|(lanes, _)| lanes.push(PeerFrame { from, frame }));
     }
 
     fn refused(&self, what: TransportRefusal, from: SocketAddr) {
@@ -112,25 +134,30 @@ impl PeerHandler for PeerDoor {
 pub(crate) struct ClientDoor {
     recorder: Recorder,
     runtime: tokio::runtime::Handle,
-    front: OnceLock<Arc<Front>>,
+    front: Door<Arc<Front>>,
 }
 
 impl ClientDoor {
     fn new(runtime: tokio::runtime::Handle, recorder: &Recorder) -> Self {
-        Self { recorder: recorder.clone(), runtime, front: OnceLock::new() }
+        Self { recorder: recorder.clone(), runtime, front: Door::default() }
     }
 
     /// The pipeline is there.
     pub(crate) fn attach(&self, front: Arc<Front>) {
-        let _ = self.front.set(front);
+        self.front.set(Some(front));
+    }
+
+    /// The pipeline stops.
+    pub(crate) fn detach(&self) {
+        self.front.set(None);
     }
 }
 
 impl ClientHandler for ClientDoor {
     fn open(&self, _connection: ConnectionInfo, send: ReplySender, requests: RequestReceiver) {
-        match self.front.get() {
+        match self.front.with(Arc::clone) {
             Some(front) => {
-                self.runtime.spawn(front.clone().serve(send, requests));
+                self.runtime.spawn(front.serve(send, requests));
             }
             None => {
                 let refusal = Refused { reason: RefuseReason::ShuttingDown, retry_after_ms: NOT_READY_MS };
