@@ -146,6 +146,8 @@ fn spawn(launch: &Launch) -> io::Result<Process> {
     let output = launch.output.as_deref().map_or_else(|| log.try_clone(), append_to)?;
     let mut child = Command::new(&launch.program)
         .args(&launch.args)
+        // the log is a file
+        .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(log)
