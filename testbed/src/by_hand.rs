@@ -67,7 +67,8 @@ pub async fn status(cluster: &Cluster) -> String {
         let usage = local.usage(*server).unwrap_or_default();
         let (cpu, memory) = (usage.cpu_us as f64 / 1e6, bytes(usage.memory_bytes));
         let far = topology.as_ref().and_then(|topology| progress(topology, *server)).unwrap_or_default();
-        text.push_str(&format!("  {server:<9} {doing:<8} pid {:<8} CPU {cpu:>7.2} s  {memory:>9}{far}\n", id.pid));
+        let name = server.to_string();
+        text.push_str(&format!("  {name:<9} {doing:<8} pid {:<8} CPU {cpu:>7.2} s  {memory:>9}{far}\n", id.pid));
     }
     text
 }
