@@ -74,15 +74,17 @@ pub fn main() -> ExitCode {
             exit_on_panic();
             runtime(config.network_threads)?.block_on(run::run(config))
         }),
-        Command::Keygen { key_file } => finish(keyfile::create(&key_file).map_err(Into::into).map(|key| println!("{key}"))),
+        Command::Keygen { key_file } => {
+            finish(keyfile::create(&key_file).map_err(Into::into).map(|key| println!("{key}")))
+        }
         Command::CheckConfig(given) => with_config(given, |config| {
             println!("{config:#?}");
             Ok(())
         }),
         Command::Health(given) => with_config(given, |config| ask(&config, &control::Request::Health)),
-        Command::Control { given, request } => with_config(given, |config| {
-            ask(&config, &serde_json::from_str(&request)?)
-        }),
+        Command::Control { given, request } => {
+            with_config(given, |config| ask(&config, &serde_json::from_str(&request)?))
+        }
         Command::InspectStore { data_dir } => finish(inspect::describe(&data_dir).map(|text| println!("{text}"))),
     }
 }

@@ -162,8 +162,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Reads settings from `file` if there is one, under those `given`.
 pub fn load(given: Settings, file: Option<&Path>) -> Result<Config, ConfigError> {
     let Some(path) = file else { return resolve(given, "") };
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
     let settings: Settings = toml::from_str(&text).map_err(|error| ConfigError::Malformed {
         path: path.to_owned(),
         detail: error.to_string().trim_end().to_owned(),
@@ -183,7 +183,13 @@ impl Checks<'_> {
         ConfigError::BadValue { key, line, why: why.into() }
     }
 
-    fn within(&self, key: &'static str, value: Option<u64>, default: u64, range: (u64, u64)) -> Result<u64, ConfigError> {
+    fn within(
+        &self,
+        key: &'static str,
+        value: Option<u64>,
+        default: u64,
+        range: (u64, u64),
+    ) -> Result<u64, ConfigError> {
         let value = value.unwrap_or(default);
         let (min, max) = range;
         if (min..=max).contains(&value) {
@@ -192,7 +198,13 @@ impl Checks<'_> {
         Err(self.bad(key, format!("{value} is not within {min}..={max}")))
     }
 
-    fn ms(&self, key: &'static str, value: Option<u64>, default: u64, range: (u64, u64)) -> Result<Duration, ConfigError> {
+    fn ms(
+        &self,
+        key: &'static str,
+        value: Option<u64>,
+        default: u64,
+        range: (u64, u64),
+    ) -> Result<Duration, ConfigError> {
         self.within(key, value, default, range).map(Duration::from_millis)
     }
 
@@ -239,7 +251,7 @@ fn resolve(settings: Settings, text: &str) -> Result<Config, ConfigError> {
         network_threads: checks.count("network_threads", settings.network_threads, lanes.min(2), (1, 64))?,
         peer_lanes: checks.count("peer_lanes", settings.peer_lanes, lanes, (1, 64))?,
         client_lanes: checks.count("client_lanes", settings.client_lanes, lanes, (1, 64))?,
-        min_round_delay: checks.ms("min_round_delay_ms", settings.min_round_delay_ms, 12, (1, 10_000))?,
+        min_round_delay: checks.ms("min_round_delay_ms", settings.min_round_delay_ms, 12, (0, 10_000))?,
         leader_timeout: checks.ms("leader_timeout_ms", settings.leader_timeout_ms, 500, (10, 10_000))?,
         heartbeat: checks.ms("heartbeat_ms", settings.heartbeat_ms, 1_000, (50, 60_000))?,
         report: checks.ms("report_ms", settings.report_ms, 2_000, (100, 60_000))?,
@@ -310,8 +322,8 @@ mod tests {
         assert_eq!(complaint("signaler = 'x'"), "data_dir: is not set");
         let text = complaint(&format!("{base}durability = 'maybe'\n"));
         assert_eq!(text, "durability (line 3): \"maybe\" is neither \"fsync\" nor \"os\"");
-        let text = complaint(&format!("{base}\nmin_round_delay_ms = 0\n"));
-        assert_eq!(text, "min_round_delay_ms (line 4): 0 is not within 1..=10000");
+        let text = complaint(&format!("{base}\nmin_round_delay_ms = 10001\n"));
+        assert_eq!(text, "min_round_delay_ms (line 4): 10001 is not within 0..=10000");
         for (line, key) in [("colour = 1", "colour"), ("listen_peers = 'here'", "listen_peers")] {
             let text = complaint(&format!("{base}{line}\n"));
             assert!(text.contains("line 3") && text.contains(key), "{text}");

@@ -111,12 +111,8 @@ impl Front {
         let _registered = Registered(&self, &mailbox);
         let mut stopping = self.stopping.clone();
         let results = write_results(&self, &mailbox, &send);
-        let mut stream = Stream {
-            front: self.clone(),
-            send: send.clone(),
-            mailbox: mailbox.clone(),
-            subscriptions: JoinSet::new(),
-        };
+        let mut stream =
+            Stream { front: self.clone(), send: send.clone(), mailbox: mailbox.clone(), subscriptions: JoinSet::new() };
         let requests = async {
             loop {
                 let frame = match next_frame(&mut requests).await {

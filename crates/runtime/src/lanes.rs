@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use shardpay_consensus::BlockReject;
 use shardpay_crypto::{IdentifiedTransaction, Verified};
 use shardpay_replica::verify::{CheckedMessage, TransactionReject, check_message, check_transactions};
@@ -132,12 +132,13 @@ impl ClientLane {
             let mut next = Some(first);
             while let Some(submit) = next.take() {
                 count += submit.transactions.len();
-                if submit.mailbox.is_suspect() { alone.push(submit) } else { batch.push(submit) }
+                if submit.mailbox.is_suspect() {
+                    alone.push(submit)
+                } else {
+                    batch.push(submit)
+                }
                 if count < self.config.client_batch_max {
-                    next = match self.submits.recv_deadline(deadline) {
-                        Ok(submit) => Some(submit),
-                        Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-                    };
+                    next = self.submits.recv_deadline(deadline).ok();
                 }
             }
             self.verify(&batch);

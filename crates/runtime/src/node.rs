@@ -10,7 +10,7 @@ use shardpay_replica::{Keys, LedgerOrder, Replica};
 use shardpay_storage::{LedgerStore, RecordLog};
 use shardpay_telemetry::{Recorder, names};
 use shardpay_transport::{PeerAddress, PeerNet};
-use shardpay_types::{CertifiedCheckpoint, Epoch, EpochChange, NodeId, Plan, PlanApproval, Round};
+use shardpay_types::{CertifiedCheckpoint, ChainId, Epoch, EpochChange, NodeId, Plan, PlanApproval, Round};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -142,20 +142,7 @@ impl Node {
         let queues = Queues::new(config, &metrics);
         let (events, events_end) = mpsc::channel(EVENTS_MAX);
         let (stop, stopping) = watch::channel(false);
-        let front = Front {
-            own,
-            chain,
-            config: config.clone(),
-            sessions: shared.sessions.clone(),
-            feed: shared.feed.clone(),
-            gate: shared.gate.clone(),
-            submits: queues.submits.0.clone(),
-            asks: queues.asks.0.clone(),
-            status: shared.status.clone(),
-            metrics: metrics.clone(),
-            subscriptions: AtomicUsize::new(0),
-            stopping,
-        };
+        let front = front(config, chain, &shared, &queues, stopping);
         let watch = Watch::default();
         let mut threads = Threads::new(watch.clone());
         spawn_lanes(&mut threads, config, &queues, &shared)?;
@@ -322,6 +309,29 @@ impl Node {
         // a panic of the threads is in the watch
         let _ = joined.await;
         watch.cause()
+    }
+}
+
+fn front(
+    config: &RuntimeConfig,
+    chain: ChainId,
+    shared: &Shared,
+    queues: &Queues,
+    stopping: watch::Receiver<bool>,
+) -> Front {
+    Front {
+        own: config.replica.own,
+        chain,
+        config: config.clone(),
+        sessions: shared.sessions.clone(),
+        feed: shared.feed.clone(),
+        gate: shared.gate.clone(),
+        submits: queues.submits.0.clone(),
+        asks: queues.asks.0.clone(),
+        status: shared.status.clone(),
+        metrics: shared.metrics.clone(),
+        subscriptions: AtomicUsize::new(0),
+        stopping,
     }
 }
 

@@ -55,7 +55,12 @@ impl SyncHandle {
 }
 
 /// The thread.
-pub(crate) fn run(wanted: &SyncHandle, records: &RecordLog, facts: &Sender<Fact>, metrics: &Metrics) -> Result<(), Halt> {
+pub(crate) fn run(
+    wanted: &SyncHandle,
+    records: &RecordLog,
+    facts: &Sender<Fact>,
+    metrics: &Metrics,
+) -> Result<(), Halt> {
     let mut done = PersistId::default();
     while let Some(upto) = wanted.next(done) {
         metrics.queue_sync.set(upto.0 - done.0);
