@@ -25,7 +25,7 @@ use crate::progress::{Line, Phase, Progress, by_committee};
 use crate::random::Chance;
 use crate::schedule::Schedule;
 use crate::tracker::{Flight, Tracker};
-use crate::workload::{Producer, SEGMENT, Supply};
+use crate::workload::{Producer, READY_MIN, Supply};
 
 /// Between two looks at the schedule.
 const TICK: Duration = Duration::from_millis(2);
@@ -90,8 +90,7 @@ impl Run {
         std::fs::create_dir_all(plan.out.loadgen_process(process)).context("--out")?;
         let acks = AckWriter::create(&plan.out.acks(process))?;
         let producer = Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
-        let ahead = SIGN_AHEAD_MAX / SEGMENT;
-        let supply = Supply::start(producer, ahead.min(expected(&plan.spec, processes).div_ceil(SEGMENT) + 2))?;
+        let supply = Supply::start(producer)?;
         if let Some(issuer) = &plan.issuer {
             fund::check(&genesis, &accounts, issuer)?;
             let own: Vec<usize> = (process..load.accounts).step_by(processes).collect();
@@ -152,7 +151,9 @@ impl Run {
 
     fn sign(&mut self, count: usize) {
         self.progress.line(&self.empty_line(Phase::Sign));
-        tokio::task::block_in_place(|| self.supply.fill(count.min(SIGN_AHEAD_MAX)));
+        // a reserve stays, so that nothing is signed while the phase runs
+        let count = (count + READY_MIN).min(SIGN_AHEAD_MAX);
+        tokio::task::block_in_place(|| self.supply.fill(count));
     }
 
     async fn phase(
@@ -396,17 +397,6 @@ fn bottleneck(result: &LoadResult, skipped_late: u64, starved: u64) -> Option<St
     let lag = result.send_lag_p99_us;
     (lag > LAG_P99_MAX_US)
         .then(|| format!("1 % of the payments were sent more than {lag} µs late ({cores:.2} cores used)"))
-}
-
-/// About how many payments one process takes.
-fn expected(spec: &Spec, processes: usize) -> usize {
-    let rate = match &spec.load.rate {
-        Rate::Constant { per_second } | Rate::Poisson { per_second } => *per_second,
-        Rate::Ramp { from_per_second, to_per_second } => (from_per_second + to_per_second) / 2.0,
-        Rate::Steps { steps_per_second } => steps_per_second.iter().copied().fold(0.0, f64::max),
-        Rate::Closed { .. } | Rate::Fraction { .. } => CLOSED_RATE_GUESS,
-    };
-    (rate * spec.duration_s / processes as f64) as usize
 }
 
 fn cpu_time() -> Duration {

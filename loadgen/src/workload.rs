@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use rayon::prelude::*;
 use shardpay_crypto::{IdentifiedTransaction, Signer, sha256, transaction_message};
@@ -187,40 +187,66 @@ fn read_segment(path: &Path, key: &WorkloadKey, drawn: &[(u32, u32, u32)]) -> Op
     segment.collect()
 }
 
-/// Takes payments from a list that is made in the background.
+/// Payments that are ready below which more are signed.
+pub const READY_MIN: usize = SEGMENT / 2;
+
+/// Takes payments from a list that is made in the background, no more of it than is wanted: signing during a
+/// load takes processor time from what is measured.
 pub struct Supply {
+    orders: Sender<()>,
     segments: Receiver<Vec<Prepared>>,
     ready: VecDeque<Prepared>,
+    /// Segments ordered and not received.
+    ordered: usize,
     /// How often none was there when one was wanted.
     pub starved: u64,
 }
 
 impl Supply {
-    /// Starts the thread; it keeps at most `ahead` segments waiting.
-    pub fn start(mut producer: Producer, ahead: usize) -> std::io::Result<Self> {
-        let (sender, segments) = sync_channel(ahead.max(1));
-        let body = move || while sender.send(producer.segment()).is_ok() {};
+    /// Starts the thread; it signs what is ordered.
+    pub fn start(mut producer: Producer) -> std::io::Result<Self> {
+        let (orders, ordered) = channel();
+        let (sender, segments) = channel();
+        let body = move || {
+            while ordered.recv().is_ok() && sender.send(producer.segment()).is_ok() {}
+        };
         std::thread::Builder::new().name("sign".to_owned()).spawn(body)?;
-        Ok(Self { segments, ready: VecDeque::new(), starved: 0 })
+        Ok(Self { orders, segments, ready: VecDeque::new(), ordered: 0, starved: 0 })
     }
 
     /// Blocks until so many payments are ready.
     pub fn fill(&mut self, count: usize) {
-        while self.ready.len() < count
-            && let Ok(segment) = self.segments.recv()
-        {
-            self.ready.extend(segment);
+        while self.ready.len() < count {
+            if self.ordered == 0 {
+                self.order();
+            }
+            let Ok(segment) = self.segments.recv() else { return };
+            self.took(segment);
         }
     }
 
     /// The next payment; `None` when it is not signed yet.
     pub fn take(&mut self) -> Option<Prepared> {
-        if self.ready.is_empty() {
-            match self.segments.try_recv() {
-                Ok(segment) => self.ready.extend(segment),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => self.starved += 1,
+        if self.ready.len() < READY_MIN {
+            if let Ok(segment) = self.segments.try_recv() {
+                self.took(segment);
+            } else if self.ordered == 0 {
+                self.order();
             }
         }
+        self.starved += u64::from(self.ready.is_empty());
         self.ready.pop_front()
+    }
+
+    fn order(&mut self) {
+        // without its thread there are no more payments, and whoever takes one finds none
+        if self.orders.send(()).is_ok() {
+            self.ordered += 1;
+        }
+    }
+
+    fn took(&mut self, segment: Vec<Prepared>) {
+        self.ordered -= 1;
+        self.ready.extend(segment);
     }
 }
