@@ -9,7 +9,7 @@ use shardpay_client::{BlockStream, Client, ClientError, SubmitOptions, Submitter
 use shardpay_crypto::{IdentifiedTransaction, Keypair, Signer};
 use shardpay_types::{CommitteeId, Height, Outcome, RejectReason, Transaction, TxId};
 
-const AT_MOST: Duration = Duration::from_secs(20);
+const AT_MOST: Duration = Duration::from_secs(90);
 
 fn options() -> SubmitOptions {
     SubmitOptions {
