@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 use shardpay_client::SubmitEvent;
 use shardpay_crypto::{IdentifiedTransaction, Keypair};
+use shardpay_push::PushTargets;
 use shardpay_run::{
     AckWriter, LatencyInterval, LatencyWriter, LoadResult, Rate, RunDir, SecondCounts, Spec, new_latencies, write_json,
 };
@@ -24,6 +25,7 @@ use crate::pacer::{Pace, Pacer};
 use crate::progress::{Line, Phase, Progress, by_committee};
 use crate::random::Chance;
 use crate::schedule::Schedule;
+use crate::series::Series;
 use crate::tracker::{Flight, Tracker};
 use crate::workload::{Producer, READY_MIN, Supply};
 
@@ -48,6 +50,8 @@ pub struct Plan {
     pub cache: Option<PathBuf>,
     /// The issuer; without it accounts must be funded.
     pub issuer: Option<Keypair>,
+    /// Who gets the metrics beside `series.lp`.
+    pub telemetry_push: PushTargets,
 }
 
 /// The state of a run.
@@ -60,6 +64,7 @@ pub struct Run {
     tracker: Tracker,
     acks: AckWriter,
     progress: Progress,
+    series: Series,
     stop: watch::Receiver<bool>,
     lag: Histogram<u64>,
     result: LoadResult,
@@ -88,18 +93,21 @@ impl Run {
         let genesis = network.client.genesis().clone();
         let accounts = Arc::new(Accounts::new(&genesis, load.seed, load.accounts));
         std::fs::create_dir_all(plan.out.loadgen_process(process)).context("--out")?;
+        let mut series = Series::create(process, &plan.out.load_series(process), &plan.telemetry_push)?;
         let acks = AckWriter::create(&plan.out.acks(process))?;
         let producer = Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
         let supply = Supply::start(producer)?;
         if let Some(issuer) = &plan.issuer {
             fund::check(&genesis, &accounts, issuer)?;
+            series.phase(Phase::Fund);
+            series.write();
             let own: Vec<usize> = (process..load.accounts).step_by(processes).collect();
             fund::fund(&mut network, &accounts, issuer, &own, &mut progress).await?;
         }
         let tracker = Tracker::new(load.accounts);
         let batches = vec![Vec::new(); genesis.committees.len()];
         let (held, lag, result) = (Held::default(), new_latencies(), LoadResult::default());
-        Ok(Self { plan, network, accounts, supply, held, tracker, acks, progress, stop, lag, result, batches })
+        Ok(Self { plan, network, accounts, supply, held, tracker, acks, progress, series, stop, lag, result, batches })
     }
 
     /// Runs all phases and writes the results.
@@ -130,7 +138,9 @@ impl Run {
         self.result.cpu_us = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
         self.drain(begun, Some(&mut latencies)).await?;
         let starved = self.supply.starved - starved;
-        self.finish(&end.pacer, starved)
+        let (series, result) = self.finish(&end.pacer, starved)?;
+        series.finish().await;
+        Ok(result)
     }
 
     /// Turns a fraction of the closed-loop rate into a rate, by a probe.
@@ -151,6 +161,8 @@ impl Run {
 
     fn sign(&mut self, count: usize) {
         self.progress.line(&self.empty_line(Phase::Sign));
+        self.series.phase(Phase::Sign);
+        self.series.write();
         // a reserve stays, so that nothing is signed while the phase runs
         let count = (count + READY_MIN).min(SIGN_AHEAD_MAX);
         tokio::task::block_in_place(|| self.supply.fill(count));
@@ -167,7 +179,8 @@ impl Run {
         let in_flight_max = (self.plan.spec.load.max_in_flight / self.plan.share.1).max(1);
         let mut pacer = Pacer::new(pace, start, duration, in_flight_max);
         let measured = latencies.is_some();
-        let mut second = Second { phase, begun: start, index: 0, certified };
+        let mut second = Second { phase, begun: start, index: 0, certified, skipped: 0 };
+        self.series.phase(phase);
         let mut settled = None;
         loop {
             let now = Instant::now();
@@ -183,6 +196,8 @@ impl Run {
             let unsent = self.send(&due, now, measured);
             pacer.unsent(unsent);
             self.tracker.second.offered += pacer.counts.offered - before;
+            self.series.offered.add(pacer.counts.offered - before);
+            self.series.sent.add(due.len() as u64 - unsent);
             if second.ended(now) {
                 self.tick(&mut second, &pacer, latencies.as_deref_mut())?;
             }
@@ -215,8 +230,9 @@ impl Run {
             let mut flight = Flight::new(*intended, payment.payer, path);
             flight.measured = measured;
             self.tracker.sent(payment.txid, flight);
+            let lag = u64::try_from(now.saturating_duration_since(*intended).as_micros()).unwrap_or(u64::MAX);
+            self.series.send_lag.set(lag);
             if measured {
-                let lag = u64::try_from(now.saturating_duration_since(*intended).as_micros()).unwrap_or(u64::MAX);
                 self.lag.saturating_record(lag.max(1));
             }
             self.batches[path.0.index()].push(payment.transaction(&self.accounts));
@@ -239,6 +255,7 @@ impl Run {
         match happening {
             Some(Happening::Block(committee, block, at)) => {
                 let seen = self.tracker.block(&block, at);
+                self.series.blocks.add(1);
                 for ack in &seen.acks {
                     self.acks.write(ack)?;
                 }
@@ -268,7 +285,8 @@ impl Run {
         let start = Instant::now();
         let pacer = Pacer::new(Pace::Closed(0), start, patience, 0);
         let certified = self.tracker.certified;
-        let mut second = Second { phase: Phase::Drain, begun, index: begun.elapsed().as_secs(), certified };
+        let mut second = Second { phase: Phase::Drain, begun, index: begun.elapsed().as_secs(), certified, skipped: 0 };
+        self.series.phase(Phase::Drain);
         while self.tracker.in_flight() > 0 && start.elapsed() < patience {
             if second.ended(Instant::now()) {
                 self.tick(&mut second, &pacer, latencies.as_deref_mut())?;
@@ -286,6 +304,10 @@ impl Run {
         let now = Instant::now();
         let interval = self.tracker.take_interval();
         let total = self.tracker.take_total();
+        for (tag, latencies) in &total {
+            let series = self.series.latency(tag.kind);
+            latencies.iter_recorded().for_each(|value| series.record_many(value.value_iterated_to(), value.count_at_value()));
+        }
         if let Some(writer) = latencies {
             let start = second.start();
             let length = now.duration_since(second.begun).saturating_sub(start).max(Duration::from_millis(1));
@@ -320,6 +342,11 @@ impl Run {
             p99_ms: quantile(0.99),
             committees,
         });
+        self.series.acknowledged.advance_to(self.tracker.certified);
+        self.series.skipped.add(skipped - std::mem::replace(&mut second.skipped, skipped));
+        self.series.resent.advance_to(self.network.counts().0);
+        self.series.in_flight.set(self.tracker.in_flight() as u64);
+        self.series.write();
         second.index = now.duration_since(second.begun).as_secs();
         self.acks.flush()?;
         Ok(())
@@ -343,7 +370,7 @@ impl Run {
         }
     }
 
-    fn finish(mut self, pacer: &Pacer, starved: u64) -> Result<LoadResult> {
+    fn finish(mut self, pacer: &Pacer, starved: u64) -> Result<(Series, LoadResult)> {
         let counts = pacer.counts;
         let (resent, answers) = self.network.counts();
         let mut refusals: BTreeMap<String, u64> = std::mem::take(&mut self.tracker.refusals);
@@ -359,7 +386,8 @@ impl Run {
         self.acks.flush()?;
         write_json(&self.plan.out.load_result(self.plan.share.0), &self.result)?;
         self.progress.line(&self.empty_line(Phase::Done));
-        Ok(self.result)
+        self.series.phase(Phase::Done);
+        Ok((self.series, self.result))
     }
 }
 
@@ -371,6 +399,8 @@ struct Second {
     index: u64,
     /// Payments certified before the phase.
     certified: u64,
+    /// Payments skipped until the last second ended.
+    skipped: u64,
 }
 
 impl Second {

@@ -14,5 +14,6 @@ pub mod pacer;
 pub mod progress;
 pub mod random;
 pub mod schedule;
+pub mod series;
 pub mod tracker;
 pub mod workload;

@@ -10,6 +10,7 @@ use shardpay_crypto::Keypair;
 use shardpay_loadgen::drive::{Plan, Run};
 use shardpay_loadgen::network::{Network, client_of, read_topology};
 use shardpay_loadgen::progress::{Progress, ProgressKind};
+use shardpay_push::PushTargets;
 use shardpay_run::{RunDir, Spec};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -51,6 +52,9 @@ struct RunArgs {
     /// Where signed payments are kept for the next run of the same load; without it nowhere.
     #[arg(long)]
     cache: Option<PathBuf>,
+    /// Write endpoints for metrics, such as http://127.0.0.1:8086?org=o&bucket=b&token_file=/etc/token.
+    #[arg(long, env = "SHARDPAY_LOADGEN_TELEMETRY_PUSH", default_value = "")]
+    telemetry_push: PushTargets,
     /// How progress is shown; on a terminal as one line, else as JSON.
     #[arg(long, value_enum)]
     progress: Option<ProgressKind>,
@@ -98,7 +102,8 @@ async fn run(args: RunArgs) -> Result<()> {
     // Room for repetitions of what was refused beside all that may be in flight.
     let client = client_of(&topology)?;
     let network = Network::connect(client.clone(), spec.load.max_in_flight * 2 + 8_192).await?;
-    let plan = Plan { spec, share: args.process, out: RunDir::new(args.out), cache: args.cache, issuer };
+    let (out, cache, telemetry_push) = (RunDir::new(args.out), args.cache, args.telemetry_push);
+    let plan = Plan { spec, share: args.process, out, cache, issuer, telemetry_push };
     let prepared = tokio::select! {
         prepared = Run::prepare(plan, network, progress, stop) => prepared?,
         _ = stopped.changed() => bail!("stopped before the load began"),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use shardpay_push::PushTargets;
 use shardpay_runtime::RuntimeConfig;
 use shardpay_storage::{Durability, StoreOptions};
 use shardpay_types::{ChainId, NodeId};
@@ -101,6 +102,9 @@ settings! {
     report_ms: u64, "SHARDPAY_NODE_REPORT_MS";
     /// Time between two snapshots of the metrics, in ms; 0: none.
     telemetry_ms: u64, "SHARDPAY_NODE_TELEMETRY_MS";
+    /// Write endpoints that get the metrics as well: a list of tables with url, org, bucket, token_file and
+    /// precision; here words such as http://127.0.0.1:8086?org=o&bucket=b&token_file=/etc/token.
+    telemetry_push: PushTargets, "SHARDPAY_NODE_TELEMETRY_PUSH";
     /// Transactions the mempool holds at most.
     mempool_max: usize, "SHARDPAY_NODE_MEMPOOL_MAX";
     /// Client transactions between socket and mempool at most; above it clients are told to wait.
@@ -148,6 +152,8 @@ pub struct Config {
     pub report: Duration,
     /// Between snapshots of the metrics.
     pub telemetry: Option<Duration>,
+    /// Who else gets them.
+    pub telemetry_push: PushTargets,
     /// Most transactions in the mempool.
     pub mempool_max: usize,
     /// Most client transactions between socket and mempool.
@@ -256,6 +262,7 @@ fn resolve(settings: Settings, text: &str) -> Result<Config, ConfigError> {
         heartbeat: checks.ms("heartbeat_ms", settings.heartbeat_ms, 1_000, (50, 60_000))?,
         report: checks.ms("report_ms", settings.report_ms, 2_000, (100, 60_000))?,
         telemetry: (telemetry_ms > 0).then(|| Duration::from_millis(telemetry_ms)),
+        telemetry_push: settings.telemetry_push.unwrap_or_default(),
         mempool_max: checks.count("mempool_max", settings.mempool_max, 100_000, (1, 10_000_000))?,
         client_transactions_max: checks.count(
             "client_transactions_max",
@@ -328,6 +335,8 @@ mod tests {
             let text = complaint(&format!("{base}{line}\n"));
             assert!(text.contains("line 3") && text.contains(key), "{text}");
         }
+        let text = complaint(&format!("{base}telemetry_push = [{{ url = 'http://h', colour = 1 }}]\n"));
+        assert!(text.contains("line 3") && text.contains("colour"), "{text}");
         let deep = "x".repeat(120);
         assert!(complaint(&format!("data_dir = '/{deep}'\nsignaler = 'x'")).starts_with("control_socket: "));
     }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use shardpay_client::signaler::{Addresses, SignalerClient};
 use shardpay_crypto::{Keypair, SignatureScheme, Signer, Zip215};
+use shardpay_push::Pusher;
 use shardpay_runtime::{Halt, Node, NodeParts, Ports, PortsConfig};
 use shardpay_storage::{NodeStore, StoreIdentity};
-use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
+use shardpay_telemetry::{Recorder, ServerKind, ServerTag, names};
 use shardpay_transport::{ClientLimits, Identity, PeerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -124,7 +125,9 @@ async fn start(config: &Config) -> anyhow::Result<Running> {
         .with_context(|| format!("control_socket {}", config.control_socket.display()))?;
     tasks.spawn(control.run(listener));
     if let Some(every) = config.telemetry {
-        let series = Series::open(&config.data_dir, recorder).context("series.lp")?;
+        recorder.event(shardpay_runtime::now(), names::EVENT_LIFECYCLE, "running");
+        let pusher = Pusher::start(&config.telemetry_push, "telemetry_push", &recorder)?;
+        let series = Series::open(&config.data_dir, recorder, pusher).context("series.lp")?;
         tasks.spawn(series.run(node.clone(), opened.store.clone(), every));
     }
     let follower = Follower {

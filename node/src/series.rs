@@ -1,4 +1,4 @@
-//! The node's metrics as a file: one snapshot of line protocol per interval, appended to `series.lp`.
+//! The node's metrics: one snapshot of line protocol per interval, appended to `series.lp` and pushed.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -6,11 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use shardpay_push::{Pusher, measure_process};
 use shardpay_runtime::Node;
 use shardpay_storage::NodeStore;
 use shardpay_telemetry::{Recorder, names};
-
-use crate::process;
 
 /// Bytes on disk are looked up every so many snapshots: it reads the directory.
 const STORE_EVERY: u64 = 5;
@@ -19,15 +18,16 @@ const STORE_EVERY: u64 = 5;
 pub struct Series {
     file: File,
     recorder: Recorder,
+    pusher: Pusher,
     buffer: Vec<u8>,
     snapshots: u64,
 }
 
 impl Series {
-    /// Appends to `series.lp` in the data directory.
-    pub fn open(data_dir: &Path, recorder: Recorder) -> io::Result<Self> {
+    /// Appends to `series.lp` in the data directory, and pushes.
+    pub fn open(data_dir: &Path, recorder: Recorder, pusher: Pusher) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(data_dir.join("series.lp"))?;
-        Ok(Self { file, recorder, buffer: Vec::new(), snapshots: 0 })
+        Ok(Self { file, recorder, pusher, buffer: Vec::new(), snapshots: 0 })
     }
 
     /// Writes a snapshot per interval until dropped.
@@ -43,7 +43,7 @@ impl Series {
     /// Writes a snapshot. A disk that refuses it costs lines, which are counted, not the node.
     pub fn snapshot(&mut self, node: &Node, store: &NodeStore) {
         node.measure();
-        self.measure_process();
+        measure_process(&self.recorder);
         if self.snapshots.is_multiple_of(STORE_EVERY)
             && let Ok(stats) = store.stats()
         {
@@ -54,19 +54,11 @@ impl Series {
         self.snapshots += 1;
         self.buffer.clear();
         self.recorder.snapshot(shardpay_runtime::now(), &mut self.buffer);
+        self.pusher.push(&self.buffer);
         if let Err(error) = self.file.write_all(&self.buffer) {
             let lines = self.buffer.iter().filter(|byte| **byte == b'\n').count();
             self.recorder.counter(names::LINES_DROPPED).add(lines as u64);
             tracing::warn!(%error, "metrics are not written");
-        }
-    }
-
-    fn measure_process(&self) {
-        if let Ok(used) = process::used() {
-            self.recorder.counter(names::PROCESS_CPU_US).advance_to(used.cpu_us);
-            self.recorder.counter(names::PROCESS_READ_BYTES).advance_to(used.read_bytes);
-            self.recorder.counter(names::PROCESS_WRITTEN_BYTES).advance_to(used.written_bytes);
-            self.recorder.gauge(names::MEMORY_BYTES).set(used.rss_bytes);
         }
     }
 }

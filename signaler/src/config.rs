@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 use shardpay_client::signaler::{Hex, NetworkId};
 use shardpay_crypto::{SignatureScheme, Zip215};
+use shardpay_push::PushTargets;
 use shardpay_types::{Amount, CommitteePlan, Constants, Epoch, List, MEMBERS_MAX, Plan, PlanHash, PublicKey, Version};
 use thiserror::Error;
 
@@ -80,6 +81,9 @@ pub struct Flags {
     /// File with the keys that may register (network.allow_list).
     #[arg(long, env = "SIGNALER_ALLOW_LIST")]
     pub allow_list: Option<PathBuf>,
+    /// Write endpoints for metrics (telemetry.push), such as http://127.0.0.1:8086?org=o&bucket=b.
+    #[arg(long, env = "SIGNALER_TELEMETRY_PUSH")]
+    pub telemetry_push: Option<PushTargets>,
     /// File with the operator's token (operator.token_file).
     #[arg(long, env = "SIGNALER_OPERATOR_TOKEN_FILE")]
     pub operator_token_file: Option<PathBuf>,
@@ -95,6 +99,7 @@ struct File {
     epochs: EpochsSection,
     health: HealthSection,
     operator: OperatorSection,
+    telemetry: TelemetrySection,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,6 +140,12 @@ struct HealthSection {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+struct TelemetrySection {
+    push: PushTargets,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct OperatorSection {
     token_file: Option<PathBuf>,
 }
@@ -149,6 +160,8 @@ pub struct Config {
     pub settings: Settings,
     /// The operator's secret.
     pub operator: Option<OperatorToken>,
+    /// Who gets the metrics beside the file.
+    pub telemetry_push: PushTargets,
 }
 
 impl Config {
@@ -190,7 +203,8 @@ impl Config {
         };
         check(&settings)?;
         let data_dir = data_dir.ok_or_else(|| wrong("data_dir", "missing"))?;
-        Ok(Self { listen, data_dir, settings, operator })
+        let telemetry_push = flags.telemetry_push.unwrap_or(file.telemetry.push);
+        Ok(Self { listen, data_dir, settings, operator, telemetry_push })
     }
 }
 

@@ -67,6 +67,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
             data_dir: Some(config.data_dir),
             settings: config.settings,
             operator: config.operator,
+            telemetry_push: config.telemetry_push,
             store: Box::new(store),
         })
         .await?;

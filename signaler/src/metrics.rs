@@ -1,12 +1,15 @@
-//! What the signaler measures about itself, written once a second as line protocol to `series.lp`.
+//! What the signaler measures about itself, once a second as line protocol to `series.lp` and pushed.
 
 use std::path::Path;
 
 use shardpay_client::signaler::{Health, Phase};
+use shardpay_push::{PushTargets, Pusher, measure_process};
 use shardpay_telemetry::{Counter, Gauge, Recorder, ServerKind, ServerTag, names};
 use shardpay_types::Timestamp;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
+
+use crate::server::ServerError;
 
 /// Handles of all metrics.
 pub(crate) struct Metrics {
@@ -59,24 +62,31 @@ impl Metrics {
             Phase::Closing => 3,
             Phase::Handover => 4,
         });
+        measure_process(&self.recorder);
         let mut lines = Vec::new();
         self.recorder.snapshot(Timestamp::from_micros(health.time_us), &mut lines);
         lines
     }
+
+    /// Where the lines go: a file in `dir`, and endpoints.
+    pub(crate) async fn series(&self, dir: &Path, push: &PushTargets) -> Result<Series, ServerError> {
+        let pusher = Pusher::start(push, "telemetry.push", &self.recorder)?;
+        let path = dir.join("series.lp");
+        let file = File::options().create(true).append(true).open(path).await.map_err(ServerError::DataDir)?;
+        Ok(Series { file, pusher })
+    }
 }
 
-/// The file the lines go to.
-pub(crate) struct Series(File);
+/// Where the lines go.
+pub(crate) struct Series {
+    file: File,
+    pusher: Pusher,
+}
 
 impl Series {
-    /// Opens the file in `dir` to append.
-    pub(crate) async fn open(dir: &Path) -> std::io::Result<Self> {
-        let path = dir.join("series.lp");
-        Ok(Self(File::options().create(true).append(true).open(path).await?))
-    }
-
     pub(crate) async fn write(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        self.0.write_all(lines).await?;
-        self.0.flush().await
+        self.pusher.push(lines);
+        self.file.write_all(lines).await?;
+        self.file.flush().await
     }
 }

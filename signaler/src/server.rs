@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use shardpay_client::signaler::NetworkId;
 use shardpay_crypto::Zip215;
+use shardpay_push::{PushError, PushTargets};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -47,6 +48,9 @@ pub enum ServerError {
     /// A file in the data directory cannot be written.
     #[error("data_dir: {0}")]
     DataDir(#[source] std::io::Error),
+    /// Metrics cannot be pushed there.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// The system gave no random bytes.
     #[error("no random bytes: {0}")]
     Random(getrandom::Error),
@@ -65,6 +69,8 @@ pub struct Start {
     pub settings: Settings,
     /// The operator's secret.
     pub operator: Option<OperatorToken>,
+    /// Who gets the metrics beside `series.lp`; nobody when there is no data directory.
+    pub telemetry_push: PushTargets,
     /// The rows.
     pub store: Box<dyn Store>,
 }
@@ -92,17 +98,18 @@ impl Server {
         let listen = |source| ServerError::Listen { addr: start.listen, source };
         let listener = TcpListener::bind(start.listen).await.map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
+        let metrics = Metrics::new();
         let series = match &start.data_dir {
             Some(dir) => {
                 let temporary = dir.join("address.tmp");
                 tokio::fs::write(&temporary, addr.to_string()).await.map_err(ServerError::DataDir)?;
                 tokio::fs::rename(&temporary, dir.join("address")).await.map_err(ServerError::DataDir)?;
-                Some(Series::open(dir).await.map_err(ServerError::DataDir)?)
+                Some(metrics.series(dir, &start.telemetry_push).await?)
             }
             None => None,
         };
         info!(%addr, network = %network.name(), phase = %network.phase(), epoch = %network.epoch(), "signaler up");
-        let desk = Arc::new(Desk::new(network, start.store, start.operator, Metrics::new()));
+        let desk = Arc::new(Desk::new(network, start.store, start.operator, metrics));
         let ticking = tokio::spawn(tick(desk.clone(), series));
         let serving = tokio::spawn(serve(desk.clone(), listener));
         Ok(Self { addr, desk, serving, ticking })

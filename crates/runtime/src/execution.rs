@@ -138,6 +138,12 @@ impl<S: Store> Execution<S> {
 
     fn count(&self, executed: &Executed) {
         self.metrics.ledger_blocks.add(executed.blocks.len() as u64);
+        for (destination, sent) in &executed.outboxes {
+            self.metrics.messages(names::MESSAGES_SENT, *destination, *sent);
+        }
+        for cursor in &executed.cursors {
+            self.metrics.messages(names::MESSAGES_CONSUMED, cursor.source, cursor.count);
+        }
         for made in &executed.blocks {
             let (mut transactions, mut short, mut packs, mut credits) = (0, 0, 0, 0);
             for item in &made.block.items {
@@ -157,6 +163,7 @@ impl<S: Store> Execution<S> {
             self.metrics.short.add(short);
             self.metrics.packs_applied.add(packs);
             self.metrics.credits_executed.add(credits);
+            self.metrics.tell_block(made.block.header.height, transactions, credits);
         }
         for reject in &executed.refused {
             self.metrics.refuse(names::ITEMS_REFUSED, &reject.to_string());

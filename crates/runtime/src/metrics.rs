@@ -1,6 +1,15 @@
 //! Handles of the pipeline's metrics, made once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use shardpay_telemetry::{Counter, Gauge, Histogram, Recorder, Stage, names};
+use shardpay_types::{CommitteeId, Height};
+
+use crate::clock;
+
+/// Least time between two task events about blocks: people read them.
+const BLOCK_EVENT_EVERY_US: u64 = 500_000;
 
 /// What the pipeline counts on its hot paths.
 #[derive(Clone)]
@@ -36,6 +45,8 @@ pub(crate) struct Metrics {
     pub(crate) sync: Histogram,
     pub(crate) core_turn: Histogram,
     stages: [Histogram; 7],
+    /// When the last task event about a block was told, in microseconds.
+    block_told: Arc<AtomicU64>,
 }
 
 impl Metrics {
@@ -74,6 +85,7 @@ impl Metrics {
             sync: histogram(names::SYNC_US),
             core_turn: histogram(names::CORE_BATCH_US),
             stages: Stage::ALL.map(|stage| recorder.stage(stage)),
+            block_told: Arc::default(),
             recorder,
         }
     }
@@ -86,5 +98,21 @@ impl Metrics {
     /// Counts a refusal under its reason. The reasons are constants of the program.
     pub(crate) fn refuse(&self, metric: &'static str, reason: &str) {
         self.recorder.counter_of(metric, reason).add(1);
+    }
+
+    /// Messages between committees since genesis, with one of them.
+    pub(crate) fn messages(&self, metric: &'static str, with: CommitteeId, count: u64) {
+        self.recorder.counter_of(metric, &with.to_string()).advance_to(count);
+    }
+
+    /// Tells people which block was executed, now and then.
+    pub(crate) fn tell_block(&self, height: Height, payments: u64, credits: u64) {
+        let now = clock::now();
+        if now.micros() < self.block_told.load(Relaxed) + BLOCK_EVENT_EVERY_US {
+            return;
+        }
+        self.block_told.store(now.micros(), Relaxed);
+        let text = format!("executing block {}: {payments} payments, {credits} credits", height.get());
+        self.recorder.event(now, names::EVENT_BLOCK, text);
     }
 }

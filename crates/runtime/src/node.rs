@@ -10,7 +10,7 @@ use shardpay_replica::{Keys, LedgerOrder, Replica};
 use shardpay_storage::{LedgerStore, RecordLog};
 use shardpay_telemetry::{Recorder, names};
 use shardpay_transport::{PeerAddress, PeerNet};
-use shardpay_types::{CertifiedCheckpoint, ChainId, Epoch, EpochChange, NodeId, Plan, PlanApproval, Round};
+use shardpay_types::{CertifiedCheckpoint, ChainId, Epoch, EpochChange, NodeId, Plan, PlanApproval, Round, Totals};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock;
@@ -249,11 +249,15 @@ impl Node {
             (names::BLOCKS_WAITING, figures.core.waiting_blocks as u64),
             (names::ACCOUNTS, figures.ledger.accounts as u64),
             (names::OUTBOX_PENDING, figures.ledger.outbox_pending),
+            (names::INBOX_PACKS, figures.core.packs as u64),
             (names::QUEUE_PEER_LANE, self.lanes.depth() as u64),
             (names::QUEUE_CLIENT_LANE, self.submits.len() as u64),
         ];
         for (name, value) in gauges {
             recorder.gauge(name).set(value);
+        }
+        if let Some(totals) = figures.ledger.totals {
+            measure_books(recorder, &totals);
         }
         self.measure_network();
         recorder.counter(names::LEADERS_COMMITTED).advance_to(figures.core.leaders.0);
@@ -406,4 +410,19 @@ fn spawn_sync(
 ) -> Result<(), StartError> {
     let (wanted, metrics) = (shared.sync.clone(), shared.metrics.clone());
     threads.spawn("sync", move || sync::run(&wanted, &records, &facts, &metrics))
+}
+
+/// The committee's books as of the last executed height.
+fn measure_books(recorder: &Recorder, totals: &Totals) {
+    let books = [
+        (names::SUPPLY_BALANCES, totals.balances),
+        (names::SUPPLY_MINTED, totals.minted),
+        (names::SUPPLY_BURNED, totals.burned),
+        (names::SUPPLY_SENT, totals.sent),
+        (names::SUPPLY_RECEIVED, totals.received),
+        (names::SUPPLY_SUSPENSE, totals.suspense),
+    ];
+    for (name, total) in books {
+        recorder.gauge(name).set(u64::try_from(total.micros()).unwrap_or(u64::MAX));
+    }
 }

@@ -31,6 +31,8 @@ pub struct CoreFigures {
     pub uncertified: usize,
     /// Commits handed out and not executed.
     pub commits: usize,
+    /// Packs of other committees held and not consumed.
+    pub packs: usize,
     /// Leader slots decided commit, and decided skip.
     pub leaders: (u64, u64),
     /// Rounds advanced because the leader timeout ran out.
@@ -56,6 +58,7 @@ impl From<ReplicaStatus> for CoreFigures {
             waiting_blocks: consensus.waiting_blocks,
             uncertified: status.uncertified,
             commits: status.commits,
+            packs: status.packs,
             leaders: (
                 consensus.direct_commits + consensus.indirect_commits,
                 consensus.direct_skips + consensus.indirect_skips,

@@ -62,15 +62,15 @@ impl<'a> LineWriter<'a> {
         self.line(names::HISTOGRAMS, &[(names::TAG_METRIC, name)], &fields, now);
     }
 
-    /// A task event.
-    pub(crate) fn event(&mut self, event: &Event) {
+    /// A task event, the `nth` of its microsecond.
+    pub(crate) fn event(&mut self, event: &Event, nth: i64) {
         let text = text(&event.text);
         let mut line = LineProtocolBuilder::new_with(&mut *self.out).measurement(names::EVENTS);
         for (key, value) in &self.tags {
             line = line.tag(key, value);
         }
         let line = line.tag(names::TAG_EVENT, &tag(event.kind)).field(names::FIELD_TEXT, text.as_str());
-        line.timestamp(nanoseconds(event.at)).close_line().build();
+        line.timestamp(nanoseconds(event.at).saturating_add(nth.min(999))).close_line().build();
     }
 
     fn line(&mut self, measurement: &str, tags: &[(&str, &str)], fields: &[(&str, i64)], now: Timestamp) {

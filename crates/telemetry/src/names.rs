@@ -98,6 +98,9 @@ metrics! {
         PROCESS_WRITTEN_BYTES = "process_written_bytes", "Bytes the process wrote to disk.";
         EVENTS_DROPPED = "events_dropped", "Task events dropped because the queue was full.";
         LINES_DROPPED = "lines_dropped", "Lines of line protocol that could not be written.";
+        PUSH_POINTS_SENT = "push_points_sent", "Points taken by a write endpoint, over all endpoints.";
+        PUSH_POINTS_DROPPED = "push_points_dropped", "Points dropped because the push queue was full or the endpoint refused them.";
+        PUSH_FAILURES = "push_failures", "Writes to an endpoint that failed and were tried again.";
         REGISTRATIONS = "registrations", "Signaler: registrations accepted.";
         HEARTBEATS = "heartbeats", "Signaler: heartbeats accepted.";
         APPROVALS = "approvals", "Signaler: plan approvals accepted.";
@@ -119,6 +122,10 @@ metrics! {
         BLOCKS_REFUSED = "blocks_refused", "Blocks of peers refused, by reason.";
         PEER_REFUSED = "peer_refused", "Refusals on the peer port, by kind.";
         CLIENT_REFUSED = "client_refused", "Requests of clients not served, by reason.";
+        MESSAGES_SENT = "messages_sent", "Messages executed for other committees since genesis, by destination.";
+        MESSAGES_CONSUMED = "messages_consumed", "Messages of other committees consumed since genesis, by source.";
+        OPERATIONS = "operations", "Service: operations carried out (register, login, buy, pay, cash_out, balance), by operation.";
+        OPERATIONS_FAILED = "operations_failed", "Service: operations refused or failed, by operation.";
         MESSAGES_IN = "messages_in", "Messages of peers, by kind.";
         MESSAGES_OUT = "messages_out", "Messages to peers, by kind.";
         HTTP_REFUSED = "http_refused", "HTTP requests refused, by reason.";
@@ -138,9 +145,14 @@ metrics! {
         MEMPOOL = "mempool", "Transactions in the mempool.";
         BLOCKS_WAITING = "blocks_waiting", "Blocks that wait for parents.";
         OUTBOX_PENDING = "outbox_pending", "Messages to other committees not acknowledged.";
-        INBOX_WAIT_MS = "inbox_wait_ms", "How long the oldest known message of another committee has waited.";
+        INBOX_PACKS = "inbox_packs", "Packs of other committees held and not consumed.";
         ACCOUNTS = "accounts", "Accounts held.";
         SUPPLY_BALANCES = "supply_balances", "Sum of the balances held, in micro-units.";
+        SUPPLY_MINTED = "supply_minted", "Coins created in this committee, in micro-units.";
+        SUPPLY_BURNED = "supply_burned", "Coins redeemed in this committee, in micro-units.";
+        SUPPLY_SENT = "supply_sent", "Coins in messages ever sent to other committees, in micro-units.";
+        SUPPLY_RECEIVED = "supply_received", "Coins in messages ever consumed from other committees, in micro-units.";
+        SUPPLY_SUSPENSE = "supply_suspense", "Coins of returns that could not be credited, in micro-units.";
         QUEUE_CLIENT_LANE = "queue_client_lane", "Frames of clients that wait for verification.";
         QUEUE_PEER_LANE = "queue_peer_lane", "Frames of peers that wait for verification.";
         QUEUE_CORE = "queue_core", "Inputs that wait for the core thread.";
@@ -155,6 +167,8 @@ metrics! {
         STORE_DIRTY_ACCOUNTS = "store_dirty_accounts", "Accounts not flushed yet.";
         STORE_PENDING_COMPACTION_BYTES = "store_pending_compaction_bytes", "Bytes the store has to compact.";
         MEMORY_BYTES = "memory_bytes", "Resident memory of the process.";
+        STARTED_MS = "started_ms", "When the process began to measure, in ms since the Unix epoch.";
+        PUSH_QUEUE_BYTES = "push_queue_bytes", "Bytes of line protocol that wait to be pushed.";
         NODES_REGISTERED = "nodes_registered", "Signaler: nodes registered.";
         NODES_HEALTHY = "nodes_healthy", "Signaler: nodes heard from in the last seconds.";
         PAYMENTS_IN_FLIGHT = "payments_in_flight", "Loadgen: payments sent and not certified yet.";
@@ -180,6 +194,12 @@ metrics! {
         LATENCY_CROSS_DEBIT_US = "latency_cross_debit_us", "Loadgen: intended send to certified debit, payee in another committee.";
         LATENCY_CROSS_CREDIT_US = "latency_cross_credit_us", "Loadgen: intended send to certified credit at the payee's committee.";
         HTTP_REQUEST_US = "http_request_us", "One request over HTTP.";
+        OPERATION_REGISTER_US = "operation_register_us", "Service: one registration.";
+        OPERATION_LOGIN_US = "operation_login_us", "Service: one login.";
+        OPERATION_BUY_US = "operation_buy_us", "Service: one purchase of coins, until they are certified.";
+        OPERATION_PAY_US = "operation_pay_us", "Service: one payment, until it is certified.";
+        OPERATION_CASH_OUT_US = "operation_cash_out_us", "Service: one cash-out, until the burn is certified.";
+        OPERATION_BALANCE_US = "operation_balance_us", "Service: one question for a balance.";
     }
 }
 
@@ -192,5 +212,6 @@ metrics! {
         EVENT_PEER = "peer", "A peer connected or left.";
         EVENT_FAULT = "fault", "A fault was injected or found.";
         EVENT_LOAD = "load", "A phase of the load began or ended.";
+        EVENT_SERVICE = "service", "A step of a service's operation.";
     }
 }

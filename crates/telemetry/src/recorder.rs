@@ -120,7 +120,8 @@ impl Recorder {
     }
 
     /// Appends the lines of the interval that ends `now` to `out`: counters since the start, gauges as they
-    /// are, histograms and events of the interval alone.
+    /// are, histograms and events of the interval alone. Labelled counters are written from their first
+    /// count on.
     pub fn snapshot(&self, now: Timestamp, out: &mut Vec<u8>) {
         let mut lines = LineWriter::new(&self.0.server, out);
         {
@@ -129,7 +130,9 @@ impl Recorder {
             let counters = registry.counters.iter().map(|(name, counter)| (*name, counter.get()));
             lines.numbers(names::COUNTERS, counters.chain([dropped]), now);
             lines.numbers(names::GAUGES, registry.gauges.iter().map(|(name, gauge)| (*name, gauge.get())), now);
-            for ((name, label), counter) in &registry.labelled {
+            // most reasons never occur
+            let counted = registry.labelled.iter().filter(|(_, counter)| counter.get() > 0);
+            for ((name, label), counter) in counted {
                 lines.labelled((name, label), counter.get(), now);
             }
             for (name, histogram) in &registry.histograms {
@@ -139,7 +142,14 @@ impl Recorder {
                 }
             }
         }
-        self.0.events.drain(&mut |event| lines.event(&event));
+        let mut last = Timestamp::ZERO;
+        let mut same = 0;
+        self.0.events.drain(&mut |event| {
+            // a point is named by series and time: events of one microsecond must not replace each other
+            same = if event.at == last { same + 1 } else { 0 };
+            last = event.at;
+            lines.event(&event, same);
+        });
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {

@@ -11,6 +11,7 @@ use shardpay_client::signaler::{
     SignalerClient, SignalerError,
 };
 use shardpay_crypto::{Keypair, Signer, chain_id, plan_approval_message, plan_hash};
+use shardpay_push::PushTargets;
 use shardpay_signaler::{EpochClock, MemoryStore, OperatorToken, RocksStore, Server, ServerError, Settings, Start};
 use shardpay_types::{CommitteeId, Constants, Epoch, Height, MemberIndex, Plan, PlanApproval, PublicKey, Round};
 
@@ -47,7 +48,7 @@ pub(crate) async fn try_start(dir: &Path, settings: Settings) -> Result<Server, 
     let listen = "127.0.0.1:0".parse().expect("an address");
     let store = Box::new(RocksStore::open(&dir.join("store"))?);
     let operator = Some(OperatorToken::new(TOKEN));
-    Server::start(Start { listen, data_dir: Some(dir.to_owned()), settings, operator, store }).await
+    Server::start(Start { listen, data_dir: Some(dir.to_owned()), settings, operator, telemetry_push: PushTargets::default(), store }).await
 }
 
 pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerClient) {
@@ -60,7 +61,7 @@ pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerCl
 pub(crate) async fn start_in_memory(settings: Settings) -> (Server, SignalerClient) {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let operator = Some(OperatorToken::new(TOKEN));
-    let start = Start { listen, data_dir: None, settings, operator, store: Box::new(MemoryStore::default()) };
+    let start = Start { listen, data_dir: None, settings, operator, telemetry_push: PushTargets::default(), store: Box::new(MemoryStore::default()) };
     let server = Server::start(start).await.expect("starts");
     let client = client(&server.addr().to_string());
     (server, client)
