@@ -21,7 +21,7 @@ pub(crate) const ANCESTORS_MAX: usize = 32;
 /// A peer that asks for blocks that far above what it is known to have gets their ancestors too.
 const BEHIND_ROUNDS: u64 = 4;
 /// An ancestor that a peer's block should have known is that many rounds older.
-const UNSEEN_ROUNDS: u64 = 2;
+const UNSEEN_ROUNDS: u64 = 4;
 /// Most own blocks sent to a peer that repeats its own.
 const REPEAT_MAX: u64 = 4;
 

@@ -20,6 +20,7 @@
 //!
 //! Sources: RFC 8032; ZIP-215; Chalkias, Garillot, Nikolaenko, "Taming the many EdDSAs" (2020).
 
+mod accepted;
 mod batch;
 mod key_cache;
 
@@ -35,6 +36,7 @@ use shardpay_types::{PublicKey, Signature};
 use crate::hash::{domain, sha256};
 use crate::scheme::{SignatureScheme, SignedItem};
 
+use accepted::AcceptedKeys;
 use batch::Batch;
 use key_cache::KeyCache;
 
@@ -44,17 +46,23 @@ pub struct Zip215 {
     seed: [u8; 32],
     map_state: SeedableRandomState,
     keys: KeyCache,
+    accepted: AcceptedKeys,
 }
 
 impl Zip215 {
     /// A verifier. `seed` is secret, drawn once per process: it gives the weights of the batches (an
     /// attacker who knew it could pass a bad signature in a batch) and keys the cache. The cache holds
-    /// about `cache_capacity` keys of some 250 bytes each; 0 means none.
+    /// about `cache_capacity` keys of some 250 bytes each, and the names of as many acceptable ones; 0 means none.
     pub fn new(seed: [u8; 32], cache_capacity: usize) -> Self {
         let digest = sha256(&[domain::INDEX, &seed]);
         let map_seed = u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes"));
         let map_state = SeedableRandomState::with_seed(map_seed, foldhash::SharedSeed::global_fixed());
-        Self { seed, keys: KeyCache::new(map_state.clone(), cache_capacity), map_state }
+        Self {
+            seed,
+            keys: KeyCache::new(map_state.clone(), cache_capacity),
+            accepted: AcceptedKeys::new(map_state.clone(), cache_capacity),
+            map_state,
+        }
     }
 
     /// The point of an acceptable key, and whether it had to be computed.
@@ -89,7 +97,14 @@ impl SignatureScheme for Zip215 {
     }
 
     fn key_acceptable(&self, key: &PublicKey) -> bool {
-        self.key_point(key).is_some()
+        if self.accepted.contains(key) {
+            return true;
+        }
+        let acceptable = self.key_point(key).is_some();
+        if acceptable {
+            self.accepted.insert(key);
+        }
+        acceptable
     }
 }
 
