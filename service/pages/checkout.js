@@ -71,7 +71,7 @@ onSubmit($("#pay-form"), async (form) => {
   show($("#status"));
   try {
     const order = { recipient: unhex(asked.merchant.public_key), amount: due(intent), reference: unhex(intent.reference) };
-    await pay(keys, order, $("#status"));
+    await pay(keys, order, { box: $("#status"), what: `Your payment to ${asked.merchant.display_name}` });
     show($("#passphrase"), false);
   } catch (error) {
     show($("#status"), false);

@@ -26,9 +26,9 @@ export async function signAndSend(address, sign, send) {
   }
 }
 
-/** Pays and shows the steps in `box`; `after(payment)` is called with each state. */
-export async function pay(keys, { recipient, amount, reference }, box, after = () => {}) {
-  const steps = new Steps(box);
+/** Pays and shows `what` and the steps in `box`; `after(payment)` is called with each state. */
+export async function pay(keys, { recipient, amount, reference }, { box, what, after = () => {} }) {
+  const steps = new Steps(box, what);
   const sign = (next) => signPayment(keys, { ...next, recipient, amount, reference });
   const payment = await signAndSend(keys.address, sign, async ({ transaction }, key) => {
     steps.add("signed", "Signed in this browser");
@@ -39,7 +39,7 @@ export async function pay(keys, { recipient, amount, reference }, box, after = (
   return payment;
 }
 
-export function follow(payment, steps, box, after = () => {}) {
+function follow(payment, steps, box, after) {
   watch(`/v1/payments/${payment.txid}/events`, "payment", (now) => {
     showState(now, steps);
     if (now.final) box.append(outcome(now));

@@ -100,11 +100,11 @@ export function onSubmit(form, handle, fields = {}) {
 
 /** A list of steps, each with the milliseconds since the start. */
 export class Steps {
-  constructor(container) {
+  constructor(container, title) {
     this.list = el("ol", { class: "steps" });
     this.start = performance.now();
     this.seen = new Set();
-    container.replaceChildren(this.list);
+    container.replaceChildren(el("h2", {}, title), this.list);
   }
 
   /** Adds a step once; `kind` is "", "good" or "bad". */

@@ -1,7 +1,7 @@
 // Buying coins by card.
 
 import { newKey, post, watch } from "./api.js";
-import { formatAmount, parsePositive } from "./text.js";
+import { euros, formatAmount, parsePositive } from "./text.js";
 import { $, FieldMistake, Steps, at, el, onSubmit, reason, show } from "./ui.js";
 
 let shared;
@@ -34,7 +34,7 @@ onSubmit($("#buy-form"), async (form) => {
   if (!/^(0[1-9]|1[0-2])\/\d\d$/.test(expiry)) throw new FieldMistake("expiry", "Month and year, like 08/29.");
   const card = { number, expiry, cvc: form.get("cvc").trim(), holder: form.get("holder").trim() };
   show($("#buy-status"));
-  steps = new Steps($("#buy-status"));
+  steps = new Steps($("#buy-status"), `Buying ${euros(formatAmount(amount))}`);
   try {
     const purchase = await post("/v1/purchases", { amount: formatAmount(amount), card }, key);
     $("#buy-form").reset();

@@ -11,6 +11,7 @@ import { openKeys, unlock } from "./vault.js";
 let shared;
 
 const reading = { parseAddress, parseLink, unhex, Mistake };
+const WHOM = $("#pay-to").textContent;
 const hidePassphrases = () => document.querySelectorAll("[data-passphrase]").forEach((field) => show(field, !openKeys()));
 
 // ---- pay -------------------------------------------------------------------------------------------
@@ -49,12 +50,15 @@ onSubmit($("#pay-form"), async (form) => {
   hidePassphrases();
   show($("#pay-status"));
   try {
-    await pay(keys, { recipient: to.key, amount, reference }, $("#pay-status"), () => shared.refresh());
+    const order = { recipient: to.key, amount, reference };
+    const what = `${euros(formatAmount(amount))} to ${form.get("to").trim().slice(0, 64)}`;
+    await pay(keys, order, { box: $("#pay-status"), what, after: () => shared.refresh() });
   } catch (error) {
     show($("#pay-status"), false);
     throw error;
   }
   $("#pay-form").reset();
+  $("#pay-to").textContent = WHOM;
 }, { short_balance: "amount", amount_too_small: "amount" });
 
 // ---- receive ---------------------------------------------------------------------------------------
@@ -103,7 +107,7 @@ onSubmit($("#cash-out-form"), async (form) => {
   const box = $("#cash-out-status");
   show(box);
   try {
-    const steps = new Steps(box);
+    const steps = new Steps(box, `${euros(formatAmount(amount))} to your bank account`);
     const salt = random(16);
     const commitment = await payoutRef(salt, iban, holder);
     const sign = (next) => signRedeem(keys, { ...next, amount, payoutRef: commitment });
