@@ -259,7 +259,7 @@ fn resolve(settings: Settings, text: &str) -> Result<Config, ConfigError> {
         client_lanes: checks.count("client_lanes", settings.client_lanes, lanes, (1, 64))?,
         min_round_delay: checks.ms("min_round_delay_ms", settings.min_round_delay_ms, 12, (0, 10_000))?,
         leader_timeout: checks.ms("leader_timeout_ms", settings.leader_timeout_ms, 500, (10, 10_000))?,
-        heartbeat: checks.ms("heartbeat_ms", settings.heartbeat_ms, 1_000, (50, 60_000))?,
+        heartbeat: checks.ms("heartbeat_ms", settings.heartbeat_ms, 3_000, (50, 60_000))?,
         report: checks.ms("report_ms", settings.report_ms, 2_000, (100, 60_000))?,
         telemetry: (telemetry_ms > 0).then(|| Duration::from_millis(telemetry_ms)),
         telemetry_push: settings.telemetry_push.unwrap_or_default(),

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shardpay_consensus::Status;
 use shardpay_types::{Epoch, Heartbeat, Height, List, MemberIndex, NodeId, PeerMessage, Round, Timestamp};
@@ -68,7 +69,7 @@ impl Heartbeats {
     pub(crate) fn heard(&mut self, core: &Core, from: MemberIndex, heartbeat: &Heartbeat) -> bool {
         let top = heartbeat.highest.iter().map(|block| block.round).max().unwrap_or_default();
         let before = self.claims.get(&from).map(|claim| claim.replied);
-        let due = before.is_none_or(|replied| core.now >= replied.after(core.config.heartbeat / 4));
+        let due = before.is_none_or(|replied| core.now >= replied.after(reply_period(core)));
         let reply = heartbeat.wants_reply && due;
         let claim = Claim {
             epoch: heartbeat.epoch,
@@ -81,7 +82,7 @@ impl Heartbeats {
         reply
     }
 
-    /// Sends the periodic heartbeat. While replies are wanted they are asked for four times as often.
+    /// Sends the periodic heartbeat. While replies are wanted it comes more often.
     pub(crate) fn tick(&mut self, core: &mut Core, own: &Own<'_>, wants_reply: bool) {
         if core.now < self.next {
             return;
@@ -90,7 +91,7 @@ impl Heartbeats {
         for to in own.members.peers() {
             core.out.push_after(own.durable_at, Output::Send { to, message: message.clone() });
         }
-        let period = if wants_reply { core.config.heartbeat / 4 } else { core.config.heartbeat };
+        let period = if wants_reply { reply_period(core) } else { core.config.heartbeat };
         self.next = core.now.after(core.jittered(period));
     }
 
@@ -99,6 +100,12 @@ impl Heartbeats {
         let message = Arc::new(PeerMessage::Heartbeat(make(own, wants_reply)));
         core.out.push_after(own.durable_at, Output::Send { to, message });
     }
+}
+
+/// Between heartbeats that want a reply, and between replies: a quarter of the usual, a quarter of a second at
+/// most, since a node that starts again waits for them.
+fn reply_period(core: &Core) -> Duration {
+    (core.config.heartbeat / 4).min(Duration::from_millis(250))
 }
 
 fn make(own: &Own<'_>, wants_reply: bool) -> Heartbeat {
