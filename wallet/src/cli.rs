@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     /// URL of a signaler, or a topology file: talk to the nodes directly.
     #[arg(long, global = true, conflicts_with = "service", requires = "genesis", value_name = "URL")]
     pub(crate) signaler: Option<String>,
-    /// The genesis plan: what is trusted. 'GET /v1/genesis' of a service, or genesis.bin of a run.
+    /// The genesis plan: what is trusted. 'GET /v1/genesis' of a service, or genesis.plan of a run.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) genesis: Option<PathBuf>,
 }

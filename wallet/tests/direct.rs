@@ -36,7 +36,7 @@ impl Cluster {
     }
 
     fn genesis(&self) -> PathBuf {
-        self.dir.path().join("run/genesis.bin")
+        self.dir.path().join("run/genesis.plan")
     }
 
     /// Gives coins to an account, as the issuer.
@@ -90,7 +90,7 @@ fn pays_directly_and_proves_it_offline() {
     let receipt = alice.path("receipt.json");
     let receipt = receipt.to_str().expect("text");
     let to = to.to_string();
-    let pay = |amount: &str| [&["pay", to.as_str(), amount, "--reference", "rent"], &direct[..]].concat();
+    let pay = |amount: &'static str| [&["pay", to.as_str(), amount, "--reference", "rent"], &direct[..]].concat();
     let paid = alice.json(&[&pay("12.5")[..], &["--receipt", receipt]].concat());
     assert_eq!(paid["credited"], true, "{paid}");
     assert_eq!((balance(&alice), balance(&bob)), ("87.500000".to_owned(), "12.500000".to_owned()));
