@@ -11,12 +11,14 @@ mod acks;
 mod certificates;
 mod chain;
 mod committee;
+mod supply;
 mod system;
 mod verdict;
 mod view;
 
 use shardpay_types::{CommitteeId, Height, NodeId, Plan, TxId};
 
+pub use supply::Supply;
 pub use verdict::{Check, CheckName, Verdict};
 pub use view::{StoreView, ViewError};
 

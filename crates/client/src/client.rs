@@ -1,13 +1,16 @@
 //! A user's view of the ledger: trusts the genesis plan, verifies everything else.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use shardpay_crypto::{Zip215, chain_id, shard_of, shard_of_deposit};
 use shardpay_ledger::verify::{EpochKeys, TrustAnchor};
 use shardpay_transport::ClientConnector;
-use shardpay_types::{ChainId, ClientReply, ClientRequest, CommitteeId, EpochsRequest, Plan, PublicKey, Transaction};
+use shardpay_types::{
+    ChainId, ClientReply, ClientRequest, CommitteeId, EpochChain, EpochsRequest, Plan, PublicKey, Transaction,
+};
 use tokio::runtime::Handle;
 
 use crate::blocks::{BlockStream, Subscription};
@@ -31,6 +34,9 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
 }
+
+/// A member's answer to come; boxed, so that callers may ask from tasks on any thread.
+pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send + 'a>>;
 
 pub(crate) struct Inner {
     pub(crate) anchor: TrustAnchor,
@@ -108,9 +114,20 @@ impl Client {
     /// A committee's keyset of the newest epoch that a member proves.
     pub async fn epoch_keys(&self, committee: CommitteeId) -> Result<EpochKeys, ClientError> {
         self.known(committee)?;
-        let inner = &self.inner;
-        inner.ask_members(committee, async |stream| inner.learn_epochs(committee, stream).await).await?;
-        Ok(inner.keyring(committee).newest().clone())
+        let inner = self.inner.clone();
+        // given in place: only so is the closure taken for one of all lifetimes
+        let asked = self.inner.ask_members(committee, move |stream| {
+            let inner = inner.clone();
+            Box::pin(async move { inner.learn_epochs(committee, stream).await })
+        });
+        asked.await?;
+        Ok(self.inner.keyring(committee).newest().clone())
+    }
+
+    /// A committee's closing records as far as they were learnt here: what a receipt file carries.
+    pub fn epoch_chain(&self, committee: CommitteeId) -> Result<EpochChain, ClientError> {
+        self.known(committee)?;
+        Ok(self.inner.keyring(committee).chain())
     }
 
     /// Closes all connections; calls under way fail.
@@ -138,7 +155,7 @@ impl Inner {
     pub(crate) async fn ask_members<T>(
         &self,
         committee: CommitteeId,
-        question: impl AsyncFn(&mut Stream) -> Result<T, LinkError>,
+        question: impl for<'a> Fn(&'a mut Stream) -> Asked<'a, T>,
     ) -> Result<T, ClientError> {
         let members = self.members(committee);
         let first = usize::from(random::<1>()?[0]);

@@ -36,6 +36,11 @@ impl Keyring {
         &self.newest
     }
 
+    /// The closing records known.
+    pub(crate) fn chain(&self) -> EpochChain {
+        EpochChain { closings: List::bounded(self.closings.clone()) }
+    }
+
     /// Adds closing records that follow the known ones; records already known are passed over. True when one
     /// was new.
     pub(crate) fn extend(&mut self, records: &[ClosingRecord]) -> Result<bool, ProofError> {

@@ -7,6 +7,7 @@
 //! - [`Submitter`]: brings transactions to a committee until they are settled.
 //! - [`BlockStream`]: a committee's certified blocks, whole or filtered by account.
 //! - [`Client::balance`], [`Client::receipt`], [`Client::pay_and_wait`]: single questions.
+//! - [`ReceiptFile`]: a payment with its proofs as a file, to be checked offline.
 //! - [`topology`], [`signaler`]: where everybody is, as the signaler publishes it.
 
 mod blocks;
@@ -17,6 +18,7 @@ mod error;
 mod keyring;
 mod link;
 mod query;
+mod receipt_file;
 pub mod signaler;
 mod submit;
 pub mod topology;
@@ -27,4 +29,7 @@ pub use client::Client;
 pub use directory::{Directory, Endpoint};
 pub use error::{ClientError, Lie, LinkError};
 pub use query::Paid;
+pub use receipt_file::{
+    CreditPart, ProvenReceipt, RECEIPT_FILE_BYTES_MAX, RECEIPT_FORMAT, ReceiptFile, ReceiptFileError, ReceiptSummary,
+};
 pub use submit::{SubmitEvent, SubmitEvents, SubmitOptions, SubmitStats, Submitter};

@@ -85,23 +85,23 @@ impl Client {
     ) -> Result<(Receipt, ReceiptFacts), ClientError> {
         self.known(committee)?;
         let request = ClientRequest::Receipt(ReceiptRequest { height, leaf });
-        let inner = &self.inner;
-        let question = async |stream: &mut crate::link::Stream| {
-            inner.learn_newer(committee, stream).await?;
-            match stream.ask(&request, inner.answer_max()).await? {
-                ClientReply::Receipt(receipt) => {
-                    let keyring = inner.keyring(committee);
-                    let facts = verify_receipt(keyring.newest(), &receipt);
-                    let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
-                    if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
-                        return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
-                    }
-                    Ok((*receipt, facts))
+        let inner = self.inner.clone();
+        let asked = self.inner.ask_members(committee, move |stream| {
+            let (inner, request) = (inner.clone(), request.clone());
+            Box::pin(async move {
+                inner.learn_newer(committee, stream).await?;
+                let ClientReply::Receipt(receipt) = stream.ask(&request, inner.answer_max()).await? else {
+                    return Err(stream.incoming.lie(Lie::Unexpected));
+                };
+                let facts = verify_receipt(inner.keyring(committee).newest(), &receipt);
+                let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
+                if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
+                    return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
                 }
-                _ => Err(stream.incoming.lie(Lie::Unexpected)),
-            }
-        };
-        inner.ask_members(committee, question).await
+                Ok((*receipt, facts))
+            })
+        });
+        asked.await
     }
 
     /// The proof of what the message at a leaf did.
@@ -113,23 +113,23 @@ impl Client {
     ) -> Result<(CreditReceipt, CreditFacts), ClientError> {
         self.known(committee)?;
         let request = ClientRequest::Receipt(ReceiptRequest { height, leaf });
-        let inner = &self.inner;
-        let question = async |stream: &mut crate::link::Stream| {
-            inner.learn_newer(committee, stream).await?;
-            match stream.ask(&request, inner.answer_max()).await? {
-                ClientReply::CreditReceipt(receipt) => {
-                    let keyring = inner.keyring(committee);
-                    let facts = verify_credit_receipt(keyring.newest(), &receipt);
-                    let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
-                    if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
-                        return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
-                    }
-                    Ok((*receipt, facts))
+        let inner = self.inner.clone();
+        let asked = self.inner.ask_members(committee, move |stream| {
+            let (inner, request) = (inner.clone(), request.clone());
+            Box::pin(async move {
+                inner.learn_newer(committee, stream).await?;
+                let ClientReply::CreditReceipt(receipt) = stream.ask(&request, inner.answer_max()).await? else {
+                    return Err(stream.incoming.lie(Lie::Unexpected));
+                };
+                let facts = verify_credit_receipt(inner.keyring(committee).newest(), &receipt);
+                let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
+                if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
+                    return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
                 }
-                _ => Err(stream.incoming.lie(Lie::Unexpected)),
-            }
-        };
-        inner.ask_members(committee, question).await
+                Ok((*receipt, facts))
+            })
+        });
+        asked.await
     }
 
     /// Submits one transaction and waits for its verified receipt; with `credit`, also for the payee's credit
