@@ -3,11 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use thirtyfour::extensions::cdp::ChromeDevTools;
 use thirtyfour::prelude::*;
 
 /// How long a page may take to show what is waited for.
@@ -132,8 +130,7 @@ impl Browser {
     }
 
     pub async fn devtools(&self, command: &str, parameters: Value) {
-        let tools = ChromeDevTools::new(Arc::clone(&self.driver.handle));
-        tools.execute_cdp_with_params(command, parameters).await.expect("Chromium knows the command");
+        self.driver.cdp().send_raw(command, parameters).await.expect("Chromium knows the command");
     }
 
     /// A picture of the whole page, `docs/img/<name>.png`.
