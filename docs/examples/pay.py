@@ -63,7 +63,10 @@ class Reader:
         return [read() for _ in range(count)]
 
     def option(self, read):
-        return read() if self.number(1) else None
+        tag = self.number(1)
+        if tag > 1:
+            raise ProtocolError("an option is 0 or 1")
+        return read() if tag else None
 
     def end(self):
         if self.at != len(self.data):
@@ -168,7 +171,8 @@ def read_header(reader):
     header["epoch"], header["height"] = reader.number(8), reader.number(8)
     reader.take(32 + 32 + 8)  # parent, history, ledger time
     reader.take(8 + 1 + 32)  # anchor
-    reader.take(32 + 1 + 4)  # leaders, last of commit, leaf count
+    reader.take(32 + 1)  # leaders, last of commit
+    header["leaf_count"] = reader.number(4)
     header["leaves"] = reader.take(32)
     reader.take(32 + 32 + 32 + 6 * 16)  # outbox, inbox, effects, totals
     reader.option(lambda: reader.take(32))  # next plan
@@ -193,7 +197,7 @@ def check_receipt(plan, committee, transaction, data):
 
     content = transaction.txid + outcome + b"".join(key + state for key, state in zip(transaction.touched, states))
     leaf = sha256(b"\0" + b"shardpay/leaf/v1\0" + content)
-    if root_from_path(leaf, index, count, siblings) != header["leaves"]:
+    if count != header["leaf_count"] or root_from_path(leaf, index, count, siblings) != header["leaves"]:
         raise ProtocolError("the path does not lead to the header")
     if (header["chain"], header["committee"], header["epoch"]) != (plan.chain, committee, plan.epoch):
         raise ProtocolError("header of another ledger, committee or epoch")
@@ -204,7 +208,10 @@ def check_receipt(plan, committee, transaction, data):
         raise ProtocolError("signers are not ascending")
     if len(signatures) < quorum:
         raise ProtocolError("too few signatures")
+    if signatures[-1][0] >= len(members):
+        raise ProtocolError("a signer that the committee does not have")
     for member, signature in signatures:
+        # stricter than chapter 5 asks (no factor 8): the same for signatures that honest signers make
         Ed25519PublicKey.from_public_bytes(members[member]).verify(signature, message)
     return header["height"], {1: "applied", 2: "short balance"}[outcome[0]]
 

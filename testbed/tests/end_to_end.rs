@@ -4,33 +4,14 @@
 //! The programs node, signaler and loadgen must lie beside the testbed; cargo builds only this package's
 //! own programs for a test, so `./shardpay test` builds all of them first.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use common::{experiments, show, testbed};
 use shardpay_run::{Summary, read_json};
-
-const TESTBED: &str = env!("CARGO_BIN_EXE_testbed");
-
-fn experiments() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../experiments")
-}
-
-/// The testbed with a registry of its own, so that tests do not see what else runs on the machine.
-fn testbed(dir: &Path) -> Command {
-    let programs = Path::new(TESTBED).parent().expect("a directory");
-    for name in ["node", "signaler", "loadgen"] {
-        let path = programs.join(name);
-        assert!(path.is_file(), "{} is missing: 'cargo build --release --workspace --bins' first", path.display());
-    }
-    let mut command = Command::new(TESTBED);
-    command.env("SHARDPAY_STATE_DIR", dir.join("state")).current_dir(dir).stdin(Stdio::null());
-    command
-}
-
-fn show(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
 
 /// Ids of processes whose command line names `dir`.
 fn processes_of(dir: &Path) -> Vec<u32> {
