@@ -37,8 +37,9 @@ function showIntent(intent) {
   show($("#paid"), paid);
   if (paid) {
     $("#paid-text").textContent = `${asked.merchant.display_name} has your ${euros(intent.paid)} and has been told.`;
-    const back = intent.return_url;
-    if (back && /^https?:\/\//.test(back)) {
+    // where the shop wants its customers, else where this one came from
+    const back = intent.return_url || (document.referrer.startsWith(location.origin) ? "" : document.referrer);
+    if (/^https?:\/\//.test(back)) {
       $("#back").href = back;
       show($("#back"));
     }

@@ -12,6 +12,7 @@ const STATES = {
   cancelled: ["Cancelled", "bad"],
 };
 const EVERY_MS = 1_000;
+const LAST = "shop.order";
 const place = (order) => `shop.checkout.${order}`;
 
 async function ask(path, options) {
@@ -23,6 +24,7 @@ async function ask(path, options) {
 async function order(product) {
   const made = await ask("/api/orders", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ product }) });
   sessionStorage.setItem(place(made.order_id), made.checkout_url);
+  sessionStorage.setItem(LAST, made.order_id);
   location.assign(`/orders/${encodeURIComponent(made.order_id)}`);
 }
 
@@ -37,6 +39,12 @@ async function shelves() {
     return el("li", { class: "card product" }, el("span", { class: "picture", "aria-hidden": "true" }, product.emoji), el("h2", {}, product.name), el("p", { class: "price" }, euros(product.price)), button);
   };
   $("#products ul").replaceChildren(...items.map(card));
+  const last = sessionStorage.getItem(LAST);
+  if (last) {
+    $("#last-order a").textContent = `order ${last}`;
+    $("#last-order a").href = `/orders/${encodeURIComponent(last)}`;
+    show($("#last-order"));
+  }
   show($("#products"));
 }
 

@@ -21,7 +21,7 @@ function line(entry) {
   );
 }
 
-export function showLatest(state) {
+export function showLatest() {
   const list = $("#latest");
   const load = async () => {
     const { items } = await get("/v1/me/history?limit=5");
@@ -29,7 +29,7 @@ export function showLatest(state) {
   };
   const tell = (error) => list.replaceChildren(el("li", { class: "error" }, error.message));
   load().catch(tell);
-  const timer = setInterval(() => Promise.all([load(), state.refresh()]).catch(tell), 5_000);
+  const timer = setInterval(() => load().catch(tell), 3_000);
   return () => clearInterval(timer);
 }
 

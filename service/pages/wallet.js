@@ -188,6 +188,11 @@ addEventListener("hashchange", () => {
   if (!$("#wallet").hidden) showTab();
 });
 
+// Coins may arrive at any time: from others, or across committees a moment after a purchase is done.
+setInterval(() => {
+  if (!$("#wallet").hidden && !document.hidden) refresh().catch(() => ($("#as-of").textContent = "The service does not answer just now."));
+}, 2_000);
+
 // ---- start -----------------------------------------------------------------------------------------
 
 try {

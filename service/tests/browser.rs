@@ -111,6 +111,11 @@ async fn shop(browser: &Browser, shop: &str) {
     browser.read("#paid", "Thank you").await;
     browser.picture("checkout-paid").await;
     browser.click("#back").await;
+    let arrived = "document.querySelector('#order')?.checkVisibility() || document.querySelector('#last-order')?.checkVisibility()";
+    browser.until(arrived).await;
+    if browser.script("return document.querySelector('#last-order').checkVisibility();", vec![]).await == json!(true) {
+        browser.click("#last-order a").await;
+    }
     browser.read("#order", "your order leaves today").await;
     browser.picture("shop-order-paid").await;
 }

@@ -20,6 +20,8 @@ pub struct Network {
 
 impl Network {
     pub async fn start() -> Self {
+        // the HTTP client is built with TLS it does not use here
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let dir = tempfile::tempdir().expect("a directory");
         let spec = repository().join("experiments/smoke.toml");
         let out = dir.path().join("run");
