@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 use shardpay_keystore::parse_amount;
+use shardpay_push::PushTargets;
 
 use crate::app::Settings;
 use crate::cash_out::iban::{Iban, holder};
@@ -80,6 +81,9 @@ pub struct Flags {
     /// TLS: off, self-made, or files (tls.mode).
     #[arg(long, env = "SERVICE_TLS")]
     pub tls: Option<String>,
+    /// Write endpoints for metrics (telemetry.push), such as http://127.0.0.1:8086?org=o&bucket=b.
+    #[arg(long, env = "SERVICE_TELEMETRY_PUSH")]
+    pub telemetry_push: Option<PushTargets>,
     /// Let webhooks go to private addresses (webhook_private).
     #[arg(long, env = "SERVICE_WEBHOOK_PRIVATE")]
     pub webhook_private: bool,
@@ -102,6 +106,13 @@ struct File {
     rate: RateSection,
     passwords: PasswordsSection,
     bank: BankSection,
+    telemetry: TelemetrySection,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TelemetrySection {
+    push: PushTargets,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -170,6 +181,8 @@ pub struct Config {
     pub tls: Tls,
     /// Whether `public_url` was given; else it follows from the address.
     pub public_url_given: bool,
+    /// Where metrics go.
+    pub telemetry_push: PushTargets,
     /// The rest.
     pub settings: Settings,
 }
@@ -221,6 +234,7 @@ impl Config {
             issuer_seed,
             tls,
             public_url_given: given.is_some(),
+            telemetry_push: flags.telemetry_push.unwrap_or(file.telemetry.push),
             settings,
         })
     }

@@ -11,6 +11,7 @@ use shardpay_client::signaler::SignalerClient;
 use shardpay_client::topology::Topology;
 use shardpay_client::{Client, ClientError, Directory};
 use shardpay_crypto::chain_id;
+use shardpay_push::{PushError, PushTargets, Pusher, measure_process};
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag, names};
 use shardpay_types::{Codec as _, Plan, Timestamp};
 use tokio::task::JoinHandle;
@@ -57,6 +58,9 @@ pub enum ServerError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Metrics cannot be pushed there.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// A certificate cannot be made.
     #[error("tls: {0}")]
     Tls(String),
@@ -84,6 +88,7 @@ impl Server {
         let plan = genesis(&config, &topology)?;
         let issuer = Issuer::read(&config.issuer_seed, chain_id(&plan), plan.issuer)?;
         let db = Db::open(&config.database_url).await?;
+        db.bind(&chain_id(&plan).to_string()).await?;
         let view = Arc::new(load_view(&db, plan.committees.len()).await?);
         let client = Client::new(plan, Directory::from_topology(&topology))?;
         tokio::spawn(refresh_directory(client.clone(), config.topology.clone()));
@@ -102,7 +107,8 @@ impl Server {
         let app = App::new(parts);
         let following = tokio::spawn(follower(&app).run(events));
         app.start();
-        tokio::spawn(write_metrics(app.clone(), config.data_dir.clone()));
+        let pusher = pusher(&config.telemetry_push, &app.metrics.recorder)?;
+        tokio::spawn(write_metrics(app.clone(), config.data_dir.clone(), pusher));
         let handle = Handle::new();
         let serving = tokio::spawn(serve(app.clone(), listener, tls, handle.clone()));
         write_address(&config.data_dir, addr).await.map_err(io("data_dir"))?;
@@ -258,8 +264,12 @@ async fn write_address(dir: &Path, addr: SocketAddr) -> std::io::Result<()> {
     tokio::fs::rename(&temporary, dir.join("address")).await
 }
 
+fn pusher(targets: &PushTargets, recorder: &Recorder) -> Result<Pusher, PushError> {
+    Pusher::start(targets, "telemetry.push", recorder)
+}
+
 /// Once a second, until the service stops.
-async fn write_metrics(app: Arc<App>, dir: std::path::PathBuf) {
+async fn write_metrics(app: Arc<App>, dir: std::path::PathBuf, pusher: Pusher) {
     use tokio::io::AsyncWriteExt as _;
     let recorder = &app.metrics.recorder;
     let now = || Timestamp::from_micros(app.clock.now_us());
@@ -280,7 +290,9 @@ async fn write_metrics(app: Arc<App>, dir: std::path::PathBuf) {
             recorder.event(now(), names::EVENT_LIFECYCLE, "stopping");
         }
         let mut lines = Vec::new();
+        measure_process(recorder);
         recorder.snapshot(now(), &mut lines);
+        pusher.push(&lines);
         let written = async {
             file.write_all(&lines).await?;
             file.flush().await
@@ -289,7 +301,7 @@ async fn write_metrics(app: Arc<App>, dir: std::path::PathBuf) {
             return tracing::warn!(%error, "series.lp cannot be written; no more metrics");
         }
         if last {
-            return;
+            return pusher.finish(Duration::from_secs(1)).await;
         }
     }
 }

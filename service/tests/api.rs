@@ -1,5 +1,5 @@
 //! The API over a ledger in memory: what users, shops and attackers get. Every answer is checked against the
-//! OpenAPI document. Runs against PostgreSQL when DATABASE_URL is set (an empty database), else SQLite.
+//! OpenAPI document. Runs against PostgreSQL when DATABASE_URL is set, else SQLite.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::fake::{Fake, ISSUER};
 use common::schema::{answer_schema, misfit, template};
-use common::{Asker, card, cash_out, idempotency_key, pair_in, payment};
+use common::{Asker, card, cash_out, database, idempotency_key, pair_in, payment};
 use serde_json::{Value, json};
 use shardpay_crypto::{Keypair, Signer as _};
 use shardpay_service::api;
@@ -34,10 +34,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let db = match std::env::var("DATABASE_URL") {
-            Ok(url) => Db::open(&url).await.unwrap(),
-            Err(_) => Db::open_sqlite(&dir.path().join("service.db")).await.unwrap(),
-        };
+        let db = Db::open(&database(dir.path()).await).await.unwrap();
         let fake = Arc::new(Fake::default());
         let ledger: Arc<dyn Ledger> = fake.clone();
         let view = Arc::new(load_view(&db, 1).await.unwrap());
@@ -178,12 +175,10 @@ async fn a_shop_is_paid_late_twice_and_too_little() {
     assert_eq!(status, 201, "{intent}");
     let id = intent["id"].as_str().unwrap().to_owned();
     let reference: [u8; 16] = hex::decode(&id).unwrap().try_into().unwrap();
-    let mut sequence = 0;
-    for (micros, state) in [(1_000_000, "underpaid"), (2_000_000, "paid"), (3_000_000, "overpaid")] {
+    for (sequence, micros, state) in [(0, 1_000_000, "underpaid"), (1, 2_000_000, "paid"), (2, 3_000_000, "overpaid")] {
         let signed = payment(&world.chain(), &pair, bob_pair.public_key(), (micros, sequence), reference);
         ann.write("POST", "/v1/payments", json!({ "transaction": signed })).await;
         till.until(&format!("/v1/intents/{id}"), "state", state).await;
-        sequence += 1;
     }
     let (_, checkout) = world.ask(&Asker::new(&world.base), "GET", &format!("/v1/checkout/{id}"), None).await;
     assert_eq!(checkout["intent"]["paid"], "6.000000");

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use common::fake::{Fake, ISSUER};
-use common::pair_in;
+use common::{database, pair_in};
 use proptest::prelude::*;
 use shardpay_crypto::{IdentifiedTransaction, Keypair, Signer as _, transaction_message};
 use shardpay_service::app::{App, Parts, Settings};
@@ -137,6 +137,7 @@ impl BankGateway for Outside {
 /// Everything that a kill leaves.
 struct World {
     dir: tempfile::TempDir,
+    url: tokio::sync::OnceCell<String>,
     ledger: Arc<Fake>,
     outside: Arc<Outside>,
     clock: Clock,
@@ -157,13 +158,22 @@ impl World {
         let ledger = Arc::new(Fake::default());
         let user = pair_in(ledger.genesis(), 0, "user");
         let clock = Clock::standing(1_800_000_000_000_000);
-        Self { dir: tempfile::tempdir().unwrap(), ledger, outside: Outside::new(mood), clock, user, mint_limit }
+        Self {
+            url: tokio::sync::OnceCell::new(),
+            dir: tempfile::tempdir().unwrap(),
+            ledger,
+            outside: Outside::new(mood),
+            clock,
+            user,
+            mint_limit,
+        }
     }
 
     async fn process(&self, calls: i64) -> Result<Process, StoreError> {
         let fuse = Fuse::after(calls);
         *self.outside.fuse.lock().unwrap() = fuse.clone();
-        let db = Db::open_sqlite(&self.dir.path().join("service.db")).await?;
+        let url = self.url.get_or_init(|| database(self.dir.path())).await;
+        let db = Db::open(url).await?;
         let view = Arc::new(load_view(&db, 1).await?);
         let ledger: Arc<dyn Ledger> = self.ledger.clone();
         let chain = *ledger.chain();

@@ -26,7 +26,13 @@ fn unknown(error: StoreError) -> GatewayError {
 
 impl SandboxCards {
     /// Enters a charge under its key, unless the key has one.
-    async fn enter(&self, key: &str, cents: u64, state: &str, note: &str, disputed: bool) -> Result<(), StoreError> {
+    async fn enter(
+        &self,
+        key: &str,
+        cents: u64,
+        (state, note): (&str, &str),
+        disputed: bool,
+    ) -> Result<(), StoreError> {
         let sql = "INSERT INTO sandbox_charges (charge_key, charge_id, cents, state, note, at_us, disputed) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (charge_key) DO NOTHING";
         let arguments = [
@@ -99,7 +105,7 @@ impl CardGateway for SandboxCards {
                 _ => ("captured", ""),
             };
             let disputed = card.digits() == "4000000000000259";
-            self.enter(key, cents, state, note, disputed).await.map_err(unknown)?;
+            self.enter(key, cents, (state, note), disputed).await.map_err(unknown)?;
             if card.digits() == "4000000000006975" {
                 return Err(GatewayError("timed out after charging (sandbox)".to_owned()));
             }
@@ -119,7 +125,7 @@ impl CardGateway for SandboxCards {
 
     fn settle<'a>(&'a self, key: &'a str) -> Later<'a, Result<ChargeOutcome, GatewayError>> {
         Box::pin(async move {
-            self.enter(key, 0, "declined", NOT_CHARGED, false).await.map_err(unknown)?;
+            self.enter(key, 0, ("declined", NOT_CHARGED), false).await.map_err(unknown)?;
             let sql = "UPDATE sandbox_charges SET state = 'declined', note = 'not_charged' \
                        WHERE charge_key = $1 AND state = 'challenge'";
             self.db.write(sql, &[Value::text(key)]).await.map_err(unknown)?;

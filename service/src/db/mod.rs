@@ -46,6 +46,14 @@ pub enum StoreError {
         /// Here.
         known: i64,
     },
+    /// The database follows another ledger.
+    #[error("the database follows ledger {found}, not {expected}: use another data_dir or database_url")]
+    OtherLedger {
+        /// In the database.
+        found: String,
+        /// Asked for.
+        expected: String,
+    },
     /// The fuse has blown.
     #[error("store: the fuse has blown")]
     Blown,
@@ -139,6 +147,15 @@ impl Db {
             Pools::Postgres(pool) => Open::Postgres(pool.begin().await?),
         };
         Ok(Tx { open, fuse: self.fuse.clone() })
+    }
+
+    /// Binds the database to a ledger, for good: its heights mean nothing on another one.
+    pub async fn bind(&self, chain: &str) -> Result<(), StoreError> {
+        let sql = "INSERT INTO ledger (id, chain) VALUES (1, $1) ON CONFLICT (id) DO NOTHING";
+        self.write(sql, &[Value::text(chain)]).await?;
+        let row = self.read_one("SELECT chain FROM ledger WHERE id = 1", &[]).await?;
+        let found = row.map(|row| row.text(0).to_owned()).unwrap_or_default();
+        if found == chain { Ok(()) } else { Err(StoreError::OtherLedger { found, expected: chain.to_owned() }) }
     }
 
     /// Closes all connections.

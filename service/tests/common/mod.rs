@@ -19,6 +19,18 @@ pub mod schema;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
+/// The URL of a fresh database: a SQLite file, or a schema of its own in the PostgreSQL that DATABASE_URL names.
+pub async fn database(dir: &std::path::Path) -> String {
+    let Ok(url) = std::env::var("DATABASE_URL") else {
+        return format!("sqlite:{}", dir.join("service.db").display());
+    };
+    let schema = format!("t_{}", shardpay_service::secret::random_hex::<8>());
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(&pool).await.unwrap();
+    pool.close().await;
+    format!("{url}?options[search_path]={schema}")
+}
+
 /// A key never used before for a write.
 pub fn idempotency_key() -> String {
     format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst))
