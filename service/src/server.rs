@@ -112,6 +112,7 @@ impl Server {
         let handle = Handle::new();
         let serving = tokio::spawn(serve(app.clone(), listener, tls, handle.clone()));
         write_address(&config.data_dir, addr).await.map_err(io("data_dir"))?;
+        recorder_event(&app, format!("listening on {addr}"));
         tracing::info!(%addr, url = app.settings.public_url, chain = %app.ledger.chain(), "service up");
         Ok(Self { app, addr, handle, serving, following })
     }
@@ -262,6 +263,10 @@ async fn write_address(dir: &Path, addr: SocketAddr) -> std::io::Result<()> {
     let temporary = dir.join("address.tmp");
     tokio::fs::write(&temporary, addr.to_string()).await?;
     tokio::fs::rename(&temporary, dir.join("address")).await
+}
+
+fn recorder_event(app: &App, text: String) {
+    app.metrics.recorder.event(Timestamp::from_micros(app.clock.now_us()), names::EVENT_SERVICE, text);
 }
 
 fn pusher(targets: &PushTargets, recorder: &Recorder) -> Result<Pusher, PushError> {

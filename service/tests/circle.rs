@@ -197,6 +197,9 @@ async fn from_card_to_bank_and_through_a_kill() {
     refund_and_cash_out(&bob, &till, &chain, (&ann_pair, &bob_pair), &intent).await;
     ann.until("/v1/me/balance", "balance", "22.000000").await;
 
+    the_shop_sells(&cluster, &ann, &bob, &chain, (&ann_pair, &bob_pair)).await;
+    let bought = 4.5;
+
     // killed right after it took a payment: the outbox brings it to the ledger
     let signed = payment(&chain, &ann_pair, bob_pair.public_key(), (coins(3.0), sequence(&ann).await), [0; 16]);
     let (write, body) = (idempotency_key(), json!({ "transaction": signed }));
@@ -211,7 +214,7 @@ async fn from_card_to_bank_and_through_a_kill() {
     ann.until(&path, "state", "credited").await;
     let (status, again) = ann.ask("POST", "/v1/payments", Some(body), Some(&write)).await;
     assert_eq!((status, &again["txid"]), (202, &taken["txid"]), "the stored answer");
-    ann.until("/v1/me/balance", "balance", "19.000000").await;
+    ann.until("/v1/me/balance", "balance", &format!("{:.6}", 19.0 - bought)).await;
 
     let supply = ann.until("/v1/supply", "agrees", "true").await;
     assert_eq!(supply["minted"], "31.000000", "30 bought, 1 given back: {supply}");
@@ -219,9 +222,48 @@ async fn from_card_to_bank_and_through_a_kill() {
     assert_eq!(supply["bank_balance"], "25.000000");
     assert_eq!(supply["minted_elsewhere"], "0.000000");
     let csv = String::from_utf8(ann.bytes("/v1/me/history.csv").await).unwrap();
-    assert_eq!(csv.lines().count(), 1 + 5, "two mints, two payments, a refund: {csv}");
+    assert_eq!(csv.lines().count(), 1 + 6, "two mints, three payments, a refund: {csv}");
     let entries = ann.get("/v1/me/history?direction=out&limit=1").await;
     assert!(entries["items"].as_array().unwrap().len() == 1 && entries["next_cursor"].is_string(), "{entries}");
+}
+
+/// The demo shop as a program of its own: an order, its payment, its webhook.
+async fn the_shop_sells(
+    cluster: &Cluster,
+    ann: &Asker,
+    bob: &Asker,
+    chain: &ChainId,
+    (pair, shop_pair): (&shardpay_crypto::Keypair, &shardpay_crypto::Keypair),
+) {
+    let dir = cluster.dir.path();
+    let secret = bob.write("POST", "/v1/merchant/webhook-secret", json!({})).await;
+    let key = bob.write("POST", "/v1/merchant/keys", json!({ "label": "shop" })).await;
+    std::fs::write(dir.join("shop.key"), key["secret"].as_str().unwrap()).unwrap();
+    std::fs::write(dir.join("shop.secret"), secret["secret"].as_str().unwrap()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
+    command.args(["--listen", "127.0.0.1:0", "--service", &ann.base]).stdout(Stdio::null());
+    command.arg("--key-file").arg(dir.join("shop.key")).arg("--webhook-secret-file").arg(dir.join("shop.secret"));
+    let child = command.arg("--address-file").arg(dir.join("shop.addr")).spawn().unwrap();
+    let mut shop = Service { child, base: String::new() };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    shop.base = loop {
+        match std::fs::read_to_string(dir.join("shop.addr")) {
+            Ok(addr) if !addr.is_empty() => break format!("http://{addr}"),
+            _ => assert!(Instant::now() < deadline, "the shop does not start"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let hook = json!({ "display_name": "Bob's shop", "webhook_url": format!("{}/webhook", shop.base) });
+    bob.write("PUT", "/v1/merchant", hook).await;
+    let visitor = Asker::new(&shop.base);
+    let order = visitor.write("POST", "/api/orders", json!({ "product": "tea" })).await;
+    let intent = order["checkout_url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let reference: [u8; 16] = hex::decode(&intent).unwrap().try_into().unwrap();
+    let signed = payment(chain, pair, shop_pair.public_key(), (coins(4.5), sequence(ann).await), reference);
+    ann.write("POST", "/v1/payments", json!({ "transaction": signed })).await;
+    visitor.until(&format!("/api/orders/{}", order["order_id"].as_str().unwrap()), "state", "paid").await;
+    let forged = visitor.http.post(format!("{}/webhook", shop.base)).header(webhooks::SIGNATURE_HEADER, "t=1,v1=00");
+    assert_eq!(forged.body("{}").send().await.unwrap().status(), 401);
 }
 
 async fn check_webhook(heard: &Mutex<Vec<(String, String)>>, secret: &str) {

@@ -47,10 +47,6 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if app.settings.secure {
-        let value = HeaderValue::from_static("max-age=31536000");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
-    }
     if path.starts_with("/v1/") {
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     }
