@@ -54,6 +54,7 @@ function showState(payment, steps) {
   }
   if (payment.credited_us) steps.add("credited", `Arrived in the payee's committee at height ${payment.credited_height}`, "good");
   if (state === "short_balance") steps.add(state, "Not carried out: there were not enough coins. Nothing was moved.", "bad");
+  if (state === "returned") steps.add(state, "The payee's account could not take it: your coins are back", "bad");
   if (state === "rejected") steps.add(state, `Not carried out: ${reason(payment.reason)}`, "bad");
 }
 

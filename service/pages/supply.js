@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { euros } from "./text.js";
 import { $, el, show } from "./ui.js";
 
-const FIGURES = ["minted", "burned", "in_circulation", "in_flight", "bank_balance", "captured_not_minted", "redeemed_not_paid", "minted_elsewhere"];
+const FIGURES = ["minted", "burned", "in_circulation", "in_flight", "bank_balance", "captured_not_minted", "redeemed_not_paid", "charged_back", "minted_elsewhere"];
 const EVERY_MS = 3_000;
 
 async function load() {
@@ -14,7 +14,7 @@ async function load() {
   $("#verdict").className = supply.agrees ? "good" : "bad";
   const difference = supply.difference.replace("-", "−");
   $("#difference").textContent = supply.agrees
-    ? "Bank = circulation + charged, not minted + redeemed, not paid."
+    ? "Bank + charged back = circulation + charged, not minted + redeemed, not paid."
     : `Bank less coins: ${euros(difference)}. While payments run, look again in a moment: the figures are not of one instant.`;
   const cell = (text) => el("td", { class: "number" }, text);
   const row = (c) =>

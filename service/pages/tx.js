@@ -11,6 +11,7 @@ const STATES = {
   certified: ["Certified", "good"],
   credited: ["Certified and credited", "good"],
   short_balance: ["Not carried out: not enough coins", "bad"],
+  returned: ["Given back: the payee's account could not take it", "bad"],
   rejected: ["Not carried out", "bad"],
 };
 const AGAIN_MS = 1_000;

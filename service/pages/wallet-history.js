@@ -11,7 +11,7 @@ function line(entry) {
   const incoming = entry.direction === "in";
   const who = entry.counterparty_name ?? shortAddress(entry.counterparty_address);
   const what = KINDS[entry.kind] || (incoming ? `From ${who}` : `To ${who}`);
-  const failed = entry.state === "short_balance" || entry.state === "rejected" ? " · not carried out" : "";
+  const failed = ["short_balance", "rejected", "returned"].includes(entry.state) ? " · not carried out" : "";
   return el(
     "li",
     {},

@@ -16,11 +16,9 @@ export function showSelling(state) {
     $("#merchant-form").elements.webhook_url.value = merchant.webhook_url ?? "";
   }
   show($("#merchant"), Boolean(merchant));
-  if (!merchant) return undefined;
   const tell = (error) => $("#intents").replaceChildren(el("li", { class: "error" }, error.message));
-  const load = () => Promise.all([loadKeys(), loadSales()]).catch(tell);
-  load();
-  const timer = setInterval(() => loadSales().catch(tell), 5_000);
+  if (merchant) Promise.all([loadKeys(), loadSales()]).catch(tell);
+  const timer = setInterval(() => shared.user.merchant && loadSales().catch(tell), 3_000);
   return () => clearInterval(timer);
 }
 
