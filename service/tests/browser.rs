@@ -144,14 +144,14 @@ async fn cash_out(browser: &Browser) {
     browser.fill("#cash-out-form [name=amount]", "20").await;
     browser.fill("#cash-out-form [name=iban]", "DE89 3704 0044 0532 0130 01").await;
     browser.fill("#cash-out-form [name=holder]", "Alice Example").await;
-    browser.click("#cash-out-form button").await;
-    browser.read("label:has([name=iban]) .error", "mistyped").await;
-    browser.fill("#cash-out-form [name=iban]", "DE89 3704 0044 0532 0130 00").await;
     if browser.script("return !document.querySelector('#cash-out [data-passphrase]').hidden;", vec![]).await
         == json!(true)
     {
         browser.fill("#cash-out-form [name=passphrase]", PASSPHRASE).await;
     }
+    browser.click("#cash-out-form button").await;
+    browser.read("label:has([name=iban]) .error", "mistyped").await;
+    browser.fill("#cash-out-form [name=iban]", "DE89 3704 0044 0532 0130 00").await;
     browser.click("#cash-out-form button").await;
     browser.read("#cash-out-status [data-final=paid]", "20.00").await;
     browser.picture("wallet-cash-out").await;

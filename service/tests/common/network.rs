@@ -56,7 +56,7 @@ impl Network {
         std::fs::write(&secret_file, secret).expect("ours");
         let mut command = Command::new(program("shop"));
         command.args(["--listen", url.trim_start_matches("http://"), "--service", &self.service]);
-        command.arg("--api-key-file").arg(key_file).arg("--webhook-secret-file").arg(secret_file);
+        command.arg("--key-file").arg(key_file).arg("--webhook-secret-file").arg(secret_file);
         self.spawn(command, "shop.log");
         self.answers(&format!("{url}/api/products")).await;
     }
