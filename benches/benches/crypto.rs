@@ -54,11 +54,15 @@ fn crypto(criterion: &mut Criterion) {
             });
         });
     }
+    let portable = Zip215::portable([1; 32], KEYS * 4);
+    assert!(portable.verify_batch(&items).iter().all(|good| *good));
     for size in [1, 8, 32, 64, 128, 256, 512, 1_024] {
         group.throughput(Throughput::Elements(size as u64));
-        for (keys, scheme) in [("cached", &cached), ("uncached", &uncached)] {
+        let schemes =
+            [("keys=cached", &cached), ("keys=uncached", &uncached), ("keys=cached,path=portable", &portable)];
+        for (kind, scheme) in schemes {
             let mut start = 0;
-            group.bench_function(BenchmarkId::new("verify_batch", format!("size={size},keys={keys}")), |b| {
+            group.bench_function(BenchmarkId::new("verify_batch", format!("size={size},{kind}")), |b| {
                 b.iter(|| {
                     let verdicts = scheme.verify_batch(black_box(&items[start..start + size]));
                     start = (start + size) % KEYS;

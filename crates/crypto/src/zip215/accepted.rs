@@ -90,7 +90,11 @@ mod tests {
     }
 
     fn held(keys: &AcceptedKeys) -> usize {
-        keys.shards.iter().map(|shard| shard.lock().expect("no test panics inside")).map(|s| s.young.len() + s.old.len()).sum()
+        keys.shards
+            .iter()
+            .map(|shard| shard.lock().expect("no test panics inside"))
+            .map(|s| s.young.len() + s.old.len())
+            .sum()
     }
 
     #[test]

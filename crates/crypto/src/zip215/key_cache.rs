@@ -15,9 +15,10 @@
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use curve25519_dalek::edwards::EdwardsPoint;
 use foldhash::fast::SeedableRandomState;
 use shardpay_types::PublicKey;
+
+use super::KeyPoint;
 
 #[expect(clippy::disallowed_types, reason = "looked up only, never iterated; keyed by a secret seed")]
 type KeyedMap<V> = std::collections::HashMap<PublicKey, V, SeedableRandomState>;
@@ -43,7 +44,7 @@ struct Shard {
 }
 
 struct Entry {
-    point: EdwardsPoint,
+    point: KeyPoint,
     heat: u8,
 }
 
@@ -56,7 +57,7 @@ impl KeyCache {
         Self { shards: (0..SHARDS).map(shard).collect(), state }
     }
 
-    pub(super) fn get(&self, key: &PublicKey) -> Option<EdwardsPoint> {
+    pub(super) fn get(&self, key: &PublicKey) -> Option<KeyPoint> {
         let mut shard = self.shard(key);
         let entry = shard.map.get_mut(key)?;
         entry.heat = HEAT_MAX.min(entry.heat + 1);
@@ -64,7 +65,7 @@ impl KeyCache {
     }
 
     /// Adds a key that has just signed something.
-    pub(super) fn insert(&self, key: &PublicKey, point: &EdwardsPoint) {
+    pub(super) fn insert(&self, key: &PublicKey, point: &KeyPoint) {
         self.shard(key).insert(key, point);
     }
 
@@ -82,7 +83,7 @@ impl KeyCache {
 }
 
 impl Shard {
-    fn insert(&mut self, key: &PublicKey, point: &EdwardsPoint) {
+    fn insert(&mut self, key: &PublicKey, point: &KeyPoint) {
         if self.capacity == 0 || self.map.contains_key(key) {
             return;
         }
@@ -114,7 +115,7 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Zip215, acceptable_point};
+    use super::super::{KeyPoint, Zip215, acceptable_point};
     use super::*;
     use crate::{Keypair, SignatureScheme, SignedItem, Signer, sha256};
 
@@ -127,7 +128,8 @@ mod tests {
     }
 
     fn insert(cache: &KeyCache, key: &PublicKey) {
-        cache.insert(key, &acceptable_point(key).expect("a real key"));
+        let edwards = acceptable_point(key).expect("a real key");
+        cache.insert(key, &KeyPoint { edwards, lanes: None });
     }
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
         let cache = cache(64);
         for n in 0..1_000 {
             insert(&cache, &key(n));
-            assert_eq!(cache.get(&key(n)), acceptable_point(&key(n)));
+            assert_eq!(cache.get(&key(n)).map(|point| point.edwards), acceptable_point(&key(n)));
             assert!(cache.len() <= 64);
         }
         assert!(cache.len() >= 60);
