@@ -84,6 +84,9 @@ impl Server {
     /// Starts on the current tokio runtime.
     pub async fn start(mut config: Config) -> Result<Self, ServerError> {
         tokio::fs::create_dir_all(&config.data_dir).await.map_err(io("data_dir"))?;
+        // password hashes, webhook secrets and the certificate's key are nobody else's business
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        tokio::fs::set_permissions(&config.data_dir, private).await.map_err(io("data_dir"))?;
         let topology = read_topology(&config.topology).await?;
         let plan = genesis(&config, &topology)?;
         let issuer = Issuer::read(&config.issuer_seed, chain_id(&plan), plan.issuer)?;
