@@ -34,6 +34,7 @@ struct Queue {
     waiting: Mutex<Waiting>,
     changed: Notify,
     meters: Meters,
+    bytes_max: usize,
     shown: String,
 }
 
@@ -57,6 +58,16 @@ struct Meters {
 impl Pusher {
     /// Starts a task per target on the current tokio runtime. `key` is the list's name in the configuration.
     pub fn start(targets: &PushTargets, key: &str, recorder: &Recorder) -> Result<Self, PushError> {
+        Self::start_sized(targets, key, recorder, QUEUE_BYTES_MAX)
+    }
+
+    /// The same, with a queue of so many bytes for each endpoint: for somebody who passes on what many push.
+    pub fn start_sized(
+        targets: &PushTargets,
+        key: &str,
+        recorder: &Recorder,
+        queue_bytes_max: usize,
+    ) -> Result<Self, PushError> {
         // the program may have installed it already
         let _ = rustls::crypto::ring::default_provider().install_default();
         let meters = Meters {
@@ -73,6 +84,7 @@ impl Pusher {
                 waiting: Mutex::default(),
                 changed: Notify::new(),
                 meters: meters.clone(),
+                bytes_max: queue_bytes_max,
                 shown: target.shown.clone(),
             });
             pusher.tasks.spawn(run(client.clone(), target, queue.clone()));
@@ -120,12 +132,12 @@ impl Queue {
     fn add(&self, lines: &[u8]) -> usize {
         let mut waiting = self.waiting();
         let mut dropped = 0;
-        while waiting.bytes + lines.len() > QUEUE_BYTES_MAX {
+        while waiting.bytes + lines.len() > self.bytes_max {
             let Some(oldest) = waiting.chunks.pop_front() else { break };
             waiting.bytes -= oldest.len();
             dropped += points(&oldest);
         }
-        if lines.len() > QUEUE_BYTES_MAX {
+        if lines.len() > self.bytes_max {
             dropped += points(lines);
         } else {
             waiting.bytes += lines.len();
