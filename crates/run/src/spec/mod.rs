@@ -86,7 +86,7 @@ pub struct NodeOptions {
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { lanes: 1, tokio_workers: 1, min_round_delay_ms: 20, log: "info".to_owned() }
+        Self { lanes: 1, tokio_workers: 1, min_round_delay_ms: 12, log: "info".to_owned() }
     }
 }
 
