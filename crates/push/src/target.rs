@@ -168,7 +168,8 @@ fn parse(text: &str) -> Result<PushTarget, PushError> {
             "token_file" => target.token_file = Some(PathBuf::from(&*value)),
             "precision" => {
                 let known = Precision::parse(&value);
-                target.precision = known.ok_or_else(|| wrong("precision", format!("{value:?} is not ns, us, ms or s")))?;
+                target.precision =
+                    known.ok_or_else(|| wrong("precision", format!("{value:?} is not ns, us, ms or s")))?;
             }
             other => return Err(wrong(other, "is none of org, bucket, token_file, precision".to_owned())),
         }

@@ -92,7 +92,10 @@ async fn lines_arrive_at_every_endpoint_with_token_and_names() {
     pusher.finish(PATIENCE).await;
     let (first, second) = (&one.writes()[0], &two.writes()[0]);
     assert_eq!(first.uri, "/api/v2/write?org=my+org&bucket=b&precision=ns");
-    assert_eq!((first.authorization.as_str(), first.lines.as_str()), ("Token secret", "a,b=1 c=1i 1700000000123456789\n"));
+    assert_eq!(
+        (first.authorization.as_str(), first.lines.as_str()),
+        ("Token secret", "a,b=1 c=1i 1700000000123456789\n")
+    );
     assert_eq!((second.authorization.as_str(), second.lines.as_str()), ("", "a,b=1 c=1i 1700000000123\n"));
     assert_eq!(recorder.counter(names::PUSH_POINTS_SENT).get(), 2);
 }
