@@ -101,7 +101,8 @@ fn silent(frame: &Frame, found: &mut Vec<Alarm>) {
         found.push(alarm("silent", "more", format!("{} more nodes are down", down.len() - SHOWN_MAX)));
     }
     for server in frame.servers.iter().filter(|server| !server.up && matches!(&*server.kind, "signaler" | "service")) {
-        let text = format!("The {} {} is down: not heard for {:.0} s", server.kind, server.name, server.silent_s.min(3_600.0));
+        let text =
+            format!("The {} {} is down: not heard for {:.0} s", server.kind, server.name, server.silent_s.min(3_600.0));
         found.push(alarm("silent", &server.name, text));
     }
 }

@@ -116,7 +116,8 @@ impl App {
         let frame = view.frame();
         let alarms = Alarms::default().update(view, &frame);
         let until = (at_s * 1e6) as i64;
-        let log_end = store.log.since(0).find(|(_, entry)| entry.at_us >= until).map_or(store.log.end(), |found| found.0);
+        let log_end =
+            store.log.since(0).find(|(_, entry)| entry.at_us >= until).map_or(store.log.end(), |found| found.0);
         let shown = Shown { frame: &frame, alarms, row: Row::of(&frame), log_end };
         serde_json::to_string(&shown).expect("a frame is plain data")
     }

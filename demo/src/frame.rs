@@ -373,9 +373,11 @@ impl View<'_> {
     fn unbalanced(self, members: &[usize]) -> Vec<u32> {
         let wrong = |node: &&usize| {
             let of = |name| self.store.exact(**node, name, self.slot);
-            let have = [names::SUPPLY_BALANCES, names::SUPPLY_BURNED, names::SUPPLY_SENT, names::SUPPLY_SUSPENSE].map(of);
+            let have =
+                [names::SUPPLY_BALANCES, names::SUPPLY_BURNED, names::SUPPLY_SENT, names::SUPPLY_SUSPENSE].map(of);
             let came = [names::SUPPLY_MINTED, names::SUPPLY_RECEIVED].map(of);
-            let sum = |parts: &[Option<i64>]| parts.iter().try_fold(0i128, |sum, part| Some(sum + i128::from((*part)?)));
+            let sum =
+                |parts: &[Option<i64>]| parts.iter().try_fold(0i128, |sum, part| Some(sum + i128::from((*part)?)));
             matches!((sum(&have), sum(&came)), (Some(have), Some(came)) if have != came)
         };
         members.iter().filter(wrong).filter_map(|node| self.store.servers[*node].member).collect()
@@ -419,7 +421,10 @@ impl View<'_> {
             };
             let total = |counter: &str| -> f64 {
                 let column = format!("{counter}/{name}");
-                services.iter().filter_map(|service| Some(self.store.servers[*service].columns.get(&*column)?.last)).sum()
+                services
+                    .iter()
+                    .filter_map(|service| Some(self.store.servers[*service].columns.get(&*column)?.last))
+                    .sum()
             };
             Operation {
                 name,
@@ -477,10 +482,12 @@ impl Books {
     fn new(view: View<'_>, members: &BTreeMap<u32, Vec<usize>>) -> Self {
         let mut books = Self::default();
         for nodes in members.values() {
-            let height = |node: &&usize| view.store.value(**node, names::HEIGHT_EXECUTED, view.slot).unwrap_or(-1.0) as i64;
+            let height =
+                |node: &&usize| view.store.value(**node, names::HEIGHT_EXECUTED, view.slot).unwrap_or(-1.0) as i64;
             let Some(furthest) = nodes.iter().max_by_key(height) else { continue };
             let of = |name, slot| view.store.exact(*furthest, name, slot).unwrap_or(0);
-            let most = |name, slot| nodes.iter().filter_map(|node| view.store.exact(*node, name, slot)).max().unwrap_or(0);
+            let most =
+                |name, slot| nodes.iter().filter_map(|node| view.store.exact(*node, name, slot)).max().unwrap_or(0);
             books.minted += of(names::SUPPLY_MINTED, view.slot);
             books.burned += of(names::SUPPLY_BURNED, view.slot);
             books.balances += of(names::SUPPLY_BALANCES, view.slot);

@@ -21,8 +21,17 @@ fn a_line_of_a_node_is_read() {
 #[test]
 fn a_bad_line_costs_itself_only_and_is_numbered() {
     let cases = [
-        "a b=", "a", "a b=1x", "a =1i", ",t=1 b=1i", "a b=1i soon", "a b=99999999999999999999i", "a b=\"open",
-        "a b=-1u", "a b=nan", "a b=1i,",
+        "a b=",
+        "a",
+        "a b=1x",
+        "a =1i",
+        ",t=1 b=1i",
+        "a b=1i soon",
+        "a b=99999999999999999999i",
+        "a b=\"open",
+        "a b=-1u",
+        "a b=nan",
+        "a b=1i,",
     ];
     for bad in cases {
         let body = format!("x y=1i 1\n{bad}\n");

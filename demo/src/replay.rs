@@ -55,8 +55,7 @@ pub fn load(dir: &Path, bytes_max: usize) -> anyhow::Result<Arc<App>> {
     drop(bodies);
     store.log.sort();
     let (from, to) = (store.slot(first), store.slot(last));
-    let rows: Vec<Row> =
-        (from..=to).map(|slot| Row::of(&View { store: &store, slot, now_us: None }.frame())).collect();
+    let rows: Vec<Row> = (from..=to).map(|slot| Row::of(&View { store: &store, slot, now_us: None }.frame())).collect();
     let run = RunDir::new(dir);
     let summary = std::fs::read(run.summary()).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let name = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());

@@ -140,8 +140,16 @@ impl Server {
 enum Series {
     /// Of no server, or one too many.
     Unknown,
-    Events { server: usize, kind: Box<str> },
-    Numbers { server: usize, prefix: Option<Box<str>>, counts: bool, fields: Vec<(Box<[u8]>, Box<str>)> },
+    Events {
+        server: usize,
+        kind: Box<str>,
+    },
+    Numbers {
+        server: usize,
+        prefix: Option<Box<str>>,
+        counts: bool,
+        fields: Vec<(Box<[u8]>, Box<str>)>,
+    },
 }
 
 /// Everything that is kept.
@@ -444,6 +452,7 @@ impl Column {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "one value with its slot, and what bounds it")]
     fn set(&mut self, slot: i64, value: Number, kept: f64, limits: &Limits, intake: &mut Intake) {
         if let Values::Zero = self.values {
             if kept == 0.0 {
@@ -457,7 +466,8 @@ impl Column {
             }
             intake.bytes += bytes;
             intake.columns += 1;
-            self.values = if exact { Values::Exact(Ring::new(limits.slots)) } else { Values::Narrow(Ring::new(limits.slots)) };
+            self.values =
+                if exact { Values::Exact(Ring::new(limits.slots)) } else { Values::Narrow(Ring::new(limits.slots)) };
         }
         match (&mut self.values, value) {
             (Values::Narrow(ring), _) => ring.set(slot, kept as f32),

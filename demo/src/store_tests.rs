@@ -62,7 +62,9 @@ fn lines_that_were_held_up_are_no_wrong_clock() {
 #[test]
 fn two_processes_of_one_name_are_found_and_a_restart_is_not() {
     let mut store = Store::new(Limits::default());
-    let line = |started: i64, at: i64| format!("gauges,kind=node,server=0-1,committee=0,member=1 started_ms={started}i {at}\n");
+    let line = |started: i64, at: i64| {
+        format!("gauges,kind=node,server=0-1,committee=0,member=1 started_ms={started}i {at}\n")
+    };
     apply(&mut store, &line(100, NOW), NOW);
     apply(&mut store, &line(200, NOW + 1_000_000), NOW + 1_000_000);
     assert!(store.servers[0].twin_us < 0);

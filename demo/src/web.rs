@@ -152,7 +152,15 @@ async fn events(State(app): State<Arc<App>>, Query(query): Asked) -> Response {
     let mut found: Vec<_> = found
         .map(|(id, entry)| {
             let server = &store.servers[entry.server];
-            json!([id, entry.at_us as f64 / 1e6, &*server.name, &*server.kind, server.committee, &*entry.kind, &*entry.text])
+            json!([
+                id,
+                entry.at_us as f64 / 1e6,
+                &*server.name,
+                &*server.kind,
+                server.committee,
+                &*entry.kind,
+                &*entry.text
+            ])
         })
         .collect();
     found.reverse();
