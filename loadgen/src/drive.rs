@@ -306,7 +306,9 @@ impl Run {
         let total = self.tracker.take_total();
         for (tag, latencies) in &total {
             let series = self.series.latency(tag.kind);
-            latencies.iter_recorded().for_each(|value| series.record_many(value.value_iterated_to(), value.count_at_value()));
+            latencies
+                .iter_recorded()
+                .for_each(|value| series.record_many(value.value_iterated_to(), value.count_at_value()));
         }
         if let Some(writer) = latencies {
             let start = second.start();

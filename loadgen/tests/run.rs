@@ -26,7 +26,8 @@ fn spec(rate: &str, rest: &str) -> Spec {
 async fn run(cluster: &Cluster, spec: Spec, out: &Path) -> LoadResult {
     let network = Network::connect(cluster.client(), 100_000).await.expect("members answer");
     let issuer = Some(Keypair::from_seed(&ISSUER_SEED));
-    let plan = Plan { spec, share: (0, 1), out: RunDir::new(out), cache: None, issuer, telemetry_push: Default::default() };
+    let plan =
+        Plan { spec, share: (0, 1), out: RunDir::new(out), cache: None, issuer, telemetry_push: Default::default() };
     let (_stopper, stop) = tokio::sync::watch::channel(false);
     let run = Run::prepare(plan, network, Progress::new(ProgressKind::None), stop).await.expect("funded");
     run.run().await.expect("the load runs")

@@ -27,16 +27,19 @@ const POLL: Duration = Duration::from_millis(50);
 pub async fn up(
     spec: &Spec,
     name: String,
-    (out, programs): (PathBuf, PathBuf),
+    (out, programs, with_demo): (PathBuf, PathBuf, bool),
     registry: Registry,
     interrupt: Interrupt,
 ) -> Result<Cluster, Failure> {
     if registry.list()?.iter().any(|cluster| cluster.name == name) {
         return Err(Failure::Usage(format!("a cluster {name:?} is up; 'testbed down --cluster {name}' ends it")));
     }
-    let deployment = deploy(spec, &out, &programs)?;
+    let deployment = deploy(spec, &out, &programs, with_demo)?;
     let mut running = Running::new(&deployment, deployment.launches.clone(), name, registry, interrupt)?;
     running.live.note(&format!("starting {} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee));
+    if let Some(url) = &deployment.demo {
+        running.live.note(&format!("watch it at {url}"));
+    }
     let outcome = running.bring_up(spec, &deployment.dir.genesis()).await;
     running.live.end();
     match outcome {

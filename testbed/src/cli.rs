@@ -85,6 +85,9 @@ struct What {
     /// Directory of the programs node, signaler and loadgen; the testbed's own when not given.
     #[arg(long, env = "SHARDPAY_PROGRAMS")]
     programs: Option<PathBuf>,
+    /// Starts the demo app as well and prints its link: a page that shows what every server does.
+    #[arg(long)]
+    demo: bool,
 }
 
 #[derive(Debug, Args)]
@@ -125,7 +128,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Run { what, json } => {
             let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
             let spec = Spec::load(&what.spec, &what.set)?;
-            let experiment = Experiment { spec, out: what.out, programs: programs(what.programs)? };
+            let experiment =
+                Experiment { spec, out: what.out, programs: programs(what.programs)?, with_demo: what.demo };
             let Outcome { judged, dir } = experiment::run(experiment, registry, interrupt).await?;
             Ok(print(&judged, dir.root(), json))
         }
@@ -135,7 +139,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             let spec = Spec::load(&what.spec, &what.set)?;
             let name = cluster.unwrap_or_else(|| spec.name.clone());
             let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
-            let cluster = by_hand::up(&spec, name, (out, programs(what.programs)?), registry, interrupt).await?;
+            let cluster =
+                by_hand::up(&spec, name, (out, programs(what.programs)?, what.demo), registry, interrupt).await?;
             print!("{}", by_hand::status(&cluster).await);
             Ok(ExitCode::SUCCESS)
         }

@@ -16,6 +16,7 @@ use shardpay_types::{CommitteeId, MemberIndex, NodeId, PublicKey};
 use thiserror::Error;
 
 use crate::backend::Launch;
+use crate::demo::{self, Demo};
 use crate::ports::{NoPorts, Ports};
 use crate::server::Server;
 
@@ -60,7 +61,7 @@ pub enum DeployError {
     Random(getrandom::Error),
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeployError + use<> {
+pub(crate) fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeployError + use<> {
     let path = path.to_owned();
     |source| DeployError::Io { path, source }
 }
@@ -76,11 +77,14 @@ pub struct Deployment {
     pub launches: Vec<Launch>,
     /// The issuer's seed.
     pub issuer_seed: PathBuf,
+    /// URL of the demo app, when there is one.
+    pub demo: Option<String>,
 }
 
-/// Writes keys and configurations of `spec` into `root`.
-pub fn deploy(spec: &Spec, root: &Path, programs: &Path) -> Result<Deployment, DeployError> {
-    for server in [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")] {
+/// Writes keys and configurations of `spec` into `root`; with a demo app, to which all servers push, if wanted.
+pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Result<Deployment, DeployError> {
+    let always = [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")];
+    for server in always.into_iter().chain(with_demo.then_some(Server::Demo)) {
         let path = programs.join(server.program());
         if !path.is_file() {
             return Err(DeployError::Program { path });
@@ -96,19 +100,28 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path) -> Result<Deployment, D
     let listen = ports.take()?;
     let signaler = format!("http://{listen}");
     let mut launches = vec![signaler_launch(&dir, programs)];
+    let mut demo = None;
+    if with_demo {
+        let page = Demo::prepare(&dir, ports.take()?)?;
+        launches.push(page.launch(&dir, programs));
+        demo = Some(page);
+    }
+    let push = demo.as_ref().map(Demo::push);
     let mut allowed = String::new();
     for node in nodes(spec) {
         let data_dir = dir.node(node);
         fs::create_dir_all(&data_dir).map_err(failed(&data_dir))?;
         let key = new_key(&data_dir.join("key"))?;
         allowed.push_str(&format!("{key}  # {}\n", Server::Node(node)));
-        let settings = NodeSettings { signaler: &signaler, peers: ports.take()?, clients: ports.take()? };
+        let (peers, clients) = (ports.take()?, ports.take()?);
+        let settings = NodeSettings { signaler: &signaler, peers, clients, push: push.as_ref() };
         write_whole(&dir.node_config(node), node_config(spec, &data_dir, &settings).as_bytes())?;
         launches.push(node_launch(&dir, node, programs));
     }
-    write_signaler(spec, &dir, listen, &issuer, &allowed)?;
+    write_signaler(spec, &dir, SignalerSettings { listen, issuer: &issuer, push: push.as_ref() }, &allowed)?;
     write_whole(&dir.spec(), spec.to_toml().as_bytes())?;
-    Ok(Deployment { dir, signaler, launches, issuer_seed })
+    let demo = demo.map(|page| page.url());
+    Ok(Deployment { dir, signaler, launches, issuer_seed, demo })
 }
 
 /// All nodes of a spec, by committee.
@@ -134,7 +147,8 @@ pub fn loadgen_launch(deployment: &Deployment, spec: &Spec, process: usize, prog
         ("--issuer-seed", path(issuer_seed)),
         ("--progress", "json".to_owned()),
     ];
-    let args = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+    let push = deployment.demo.as_ref().map(|url| ("--telemetry-push", demo::push_word(url, dir)));
+    let args = args.into_iter().chain(push).flat_map(|(flag, value)| [flag.to_owned(), value]);
     Launch {
         server: Server::Loadgen(process),
         program: programs.join("loadgen"),
@@ -172,13 +186,15 @@ fn new_key(path: &Path) -> Result<PublicKey, DeployError> {
     Ok(Keypair::from_seed(&seed).public_key())
 }
 
-fn write_signaler(
-    spec: &Spec,
-    dir: &RunDir,
+/// What the signaler's configuration says beside the spec.
+struct SignalerSettings<'a> {
     listen: SocketAddr,
-    issuer: &PublicKey,
-    allowed: &str,
-) -> Result<(), DeployError> {
+    issuer: &'a PublicKey,
+    push: Option<&'a toml::Value>,
+}
+
+fn write_signaler(spec: &Spec, dir: &RunDir, settings: SignalerSettings<'_>, allowed: &str) -> Result<(), DeployError> {
+    let SignalerSettings { listen, issuer, push } = settings;
     let own = dir.signaler();
     write_whole(&own.join("allow-list"), allowed.as_bytes())?;
     let network = toml::toml! { allow_list = "allow-list" };
@@ -190,6 +206,9 @@ fn write_signaler(
     config.insert("listen".into(), listen.to_string().into());
     config.insert("data_dir".into(), "data".into());
     config.insert("network".into(), network.into());
+    if let Some(push) = push {
+        config.insert("telemetry".into(), toml::Table::from_iter([("push".to_owned(), push.clone())]).into());
+    }
     Ok(write_whole(&own.join("config.toml"), config.to_string().as_bytes())?)
 }
 
@@ -223,6 +242,7 @@ struct NodeSettings<'a> {
     signaler: &'a str,
     peers: SocketAddr,
     clients: SocketAddr,
+    push: Option<&'a toml::Value>,
 }
 
 fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
@@ -238,6 +258,9 @@ fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> Str
     set("peer_lanes", integer(spec.node.lanes));
     set("client_lanes", integer(spec.node.lanes));
     set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
+    if let Some(push) = settings.push {
+        set("telemetry_push", push.clone());
+    }
     if data_dir.join("control.sock").as_os_str().len() > SOCKET_PATH_MAX {
         // a path that is short and belongs to this node only: its client port is nobody else's
         let name = format!("shardpay-{}.sock", settings.clients.port());
@@ -273,7 +296,7 @@ mod tests {
     #[test]
     fn every_node_gets_a_key_a_place_and_ports_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path())).unwrap();
+        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path()), false).unwrap();
         assert_eq!(deployment.launches.len(), 9);
         let run = &deployment.dir;
         let allowed = fs::read_to_string(run.signaler().join("allow-list")).unwrap();
@@ -300,8 +323,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         let out = dir.path().join("run");
-        deploy(&spec(), &out, &programs).unwrap();
-        assert!(matches!(deploy(&spec(), &out, &programs), Err(DeployError::Occupied { .. })));
+        deploy(&spec(), &out, &programs, false).unwrap();
+        assert!(matches!(deploy(&spec(), &out, &programs, false), Err(DeployError::Occupied { .. })));
     }
 
     #[test]
@@ -309,7 +332,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         fs::remove_file(programs.join("signaler")).unwrap();
-        let error = deploy(&spec(), &dir.path().join("run"), &programs).unwrap_err();
+        let error = deploy(&spec(), &dir.path().join("run"), &programs, false).unwrap_err();
         assert!(error.to_string().contains("bin/signaler is missing: build everything"), "{error}");
         assert!(!dir.path().join("run").exists());
     }
@@ -320,6 +343,7 @@ mod tests {
             signaler: "http://127.0.0.1:7000",
             peers: "127.0.0.1:1".parse().unwrap(),
             clients: "127.0.0.1:2".parse().unwrap(),
+            push: None,
         };
         let deep = format!("/{}", "x".repeat(120));
         let config: toml::Table = node_config(&spec(), Path::new(&deep), &settings).parse().unwrap();

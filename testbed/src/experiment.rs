@@ -34,6 +34,8 @@ pub struct Experiment {
     pub out: Option<PathBuf>,
     /// The directory of the programs.
     pub programs: PathBuf,
+    /// Whether a demo app shows it while it runs.
+    pub with_demo: bool,
 }
 
 /// What came out.
@@ -46,9 +48,9 @@ pub struct Outcome {
 
 /// Carries out an experiment. When it fails, everything is stopped and the run directory stays.
 pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrupt) -> Result<Outcome, Failure> {
-    let Experiment { spec, out, programs } = experiment;
+    let Experiment { spec, out, programs, with_demo } = experiment;
     let root = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-{}", spec.name, timestamp())));
-    let deployment = deploy(&spec, &root, &programs)?;
+    let deployment = deploy(&spec, &root, &programs, with_demo)?;
     write_record(&spec, &deployment.dir)?;
     let mut launches = deployment.launches.clone();
     launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
@@ -56,6 +58,9 @@ pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrup
     let mut running = Running::new(&deployment, launches, name, registry, interrupt)?;
     let size = format!("{} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee);
     running.live.note(&format!("{}: starting {size}; run directory {}", spec.name, root.display()));
+    if let Some(url) = &deployment.demo {
+        running.live.note(&format!("watch it at {url}"));
+    }
 
     let driven = drive(&mut running, &spec, &deployment.dir).await;
     running.live.waiting("stopping");

@@ -7,6 +7,7 @@
 pub mod backend;
 pub mod by_hand;
 pub mod cluster;
+mod demo;
 pub mod deploy;
 pub mod experiment;
 pub mod failure;

@@ -116,6 +116,9 @@ impl Running {
         let limit = Duration::from_secs_f64(spec.limits.startup_s);
         let deadline = Instant::now() + limit;
         let late = |what: String| Failure::TooSlow { what, seconds: limit.as_secs_f64() };
+        if self.entry.launches.iter().any(|launch| launch.server == Server::Demo) {
+            self.start(Server::Demo)?;
+        }
         self.start(Server::Signaler)?;
         self.live.waiting("waiting for the signaler");
         while self.signaler.health().await.is_err() {
@@ -167,9 +170,11 @@ impl Running {
             Server::Loadgen(_) => 0,
             Server::Node(_) => 1,
             Server::Signaler => 2,
+            // it sees the others end
+            Server::Demo => 3,
         };
         let mut stuck = Vec::new();
-        for turn in 0..3 {
+        for turn in 0..4 {
             let servers: Vec<Server> = self.cluster.servers().filter(|server| rank(server) == turn).collect();
             let alive: Vec<Server> = servers.into_iter().filter(|server| self.cluster.is_alive(*server)).collect();
             for server in &alive {

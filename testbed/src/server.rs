@@ -1,5 +1,5 @@
 //! The processes of a cluster and how people name them: `signaler`, `0-3` (member 3 of committee 0),
-//! `loadgen-0` (the first load generator). The same names stand in the run directory, in logs and in what the commands take.
+//! `loadgen-0` (the first load generator), `demo` (the live page). The same names stand in the run directory, in logs and in what the commands take.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +18,8 @@ pub enum Server {
     Node(NodeId),
     /// A load generator.
     Loadgen(usize),
+    /// The page that shows what the others do.
+    Demo,
 }
 
 impl Server {
@@ -32,6 +34,7 @@ impl Server {
             Self::Signaler => "signaler",
             Self::Node(_) => "node",
             Self::Loadgen(_) => "loadgen",
+            Self::Demo => "demo",
         }
     }
 }
@@ -41,6 +44,7 @@ impl fmt::Display for Server {
         match self {
             Self::Node(node) => write!(f, "{}-{}", node.committee, node.member),
             Self::Signaler => f.write_str("signaler"),
+            Self::Demo => f.write_str("demo"),
             Self::Loadgen(process) => write!(f, "loadgen-{process}"),
         }
     }
@@ -48,7 +52,7 @@ impl fmt::Display for Server {
 
 /// A name that no server can have.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{name:?} names no server: 'signaler', 'loadgen-0' or <committee>-<member> such as 0-3 is meant")]
+#[error("{name:?} names no server: 'signaler', 'demo', 'loadgen-0' or <committee>-<member> such as 0-3 is meant")]
 pub struct UnknownName {
     name: String,
 }
@@ -66,6 +70,7 @@ impl FromStr for Server {
         };
         match name {
             "signaler" => Ok(Self::Signaler),
+            "demo" => Ok(Self::Demo),
             _ => numbered().ok_or_else(|| UnknownName { name: name.to_owned() }),
         }
     }
@@ -92,7 +97,7 @@ mod tests {
     #[test]
     fn names_are_read_as_they_are_written() {
         let nodes = [(0, 3), (12, 15)].map(|(committee, member)| Server::node(committee, member).unwrap());
-        for server in [Server::Signaler, Server::Loadgen(2)].into_iter().chain(nodes) {
+        for server in [Server::Signaler, Server::Demo, Server::Loadgen(2)].into_iter().chain(nodes) {
             assert_eq!(server.to_string().parse(), Ok(server));
         }
         for name in ["", "node", "0", "0-", "-1", "0-x", "0-1-2", "signaler ", "0-99999", "loadgen"] {
