@@ -1,5 +1,7 @@
 //! Prints what decompression and sums cost here: `cargo run --release -p shardpay-lanes --example time`.
 
+#![allow(clippy::disallowed_types, clippy::disallowed_macros, reason = "measures and prints; no part of the library")]
+
 use std::hint::black_box;
 use std::time::Instant;
 

@@ -1,6 +1,8 @@
 //! The same answers as `curve25519-dalek`, on CPUs that have the instructions (elsewhere there is nothing to test,
 //! and `Lanes::detect` says so).
 
+#![allow(clippy::disallowed_macros, reason = "tests say when there is nothing to test")]
+
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;

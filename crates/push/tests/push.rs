@@ -24,11 +24,14 @@ struct Write {
     lines: String,
 }
 
+/// A status, and after how many seconds to try again.
+type Answer = (u16, Option<&'static str>);
+
 #[derive(Clone, Default)]
 struct Endpoint {
     writes: Arc<Mutex<Vec<Write>>>,
     /// Answers to come; 204 when there is none.
-    answers: Arc<Mutex<VecDeque<(u16, Option<&'static str>)>>>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
 }
 
 async fn answer(State(endpoint): State<Endpoint>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
