@@ -7,7 +7,6 @@
 mod alarms;
 mod app;
 mod frame;
-pub mod grafana;
 mod guard;
 mod history;
 mod ingest;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use shardpay_demo::{App, Guarded, Limits, Patience, WriteRules, grafana, load, router};
+use shardpay_demo::{App, Guarded, Limits, Patience, WriteRules, load, router};
 use shardpay_push::{PushTargets, Pusher};
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
 use tokio::net::TcpListener;
@@ -53,9 +53,6 @@ struct Arguments {
     /// Writes the address that is listened on to this file.
     #[arg(long)]
     address_file: Option<PathBuf>,
-    /// Writes Grafana's provisioning files to this directory and ends.
-    #[arg(long, value_name = "DIR", exclusive = true)]
-    write_grafana: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -75,9 +72,6 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    if let Some(dir) = &arguments.write_grafana {
-        return grafana::write(dir).with_context(|| format!("--write-grafana {}", dir.display()));
-    }
     let room = arguments.memory_mb as usize * 1_000_000;
     let app = match &arguments.replay {
         Some(dir) => {

@@ -48,7 +48,15 @@ pub(crate) async fn try_start(dir: &Path, settings: Settings) -> Result<Server, 
     let listen = "127.0.0.1:0".parse().expect("an address");
     let store = Box::new(RocksStore::open(&dir.join("store"))?);
     let operator = Some(OperatorToken::new(TOKEN));
-    Server::start(Start { listen, data_dir: Some(dir.to_owned()), settings, operator, telemetry_push: PushTargets::default(), store }).await
+    Server::start(Start {
+        listen,
+        data_dir: Some(dir.to_owned()),
+        settings,
+        operator,
+        telemetry_push: PushTargets::default(),
+        store,
+    })
+    .await
 }
 
 pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerClient) {
@@ -61,7 +69,14 @@ pub(crate) async fn start(dir: &Path, settings: Settings) -> (Server, SignalerCl
 pub(crate) async fn start_in_memory(settings: Settings) -> (Server, SignalerClient) {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let operator = Some(OperatorToken::new(TOKEN));
-    let start = Start { listen, data_dir: None, settings, operator, telemetry_push: PushTargets::default(), store: Box::new(MemoryStore::default()) };
+    let start = Start {
+        listen,
+        data_dir: None,
+        settings,
+        operator,
+        telemetry_push: PushTargets::default(),
+        store: Box::new(MemoryStore::default()),
+    };
     let server = Server::start(start).await.expect("starts");
     let client = client(&server.addr().to_string());
     (server, client)
