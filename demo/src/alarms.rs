@@ -1,6 +1,6 @@
 //! What somebody should look at now.
 //!
-//! An alarm holds as long as its cause does; [`Alarms`] remembers since when. Each says what is wrong in
+//! An alarm holds as long as its cause does; `Alarms` remembers since when. Each says what is wrong in
 //! words that name the server or committee.
 
 use std::collections::BTreeMap;

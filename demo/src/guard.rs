@@ -1,8 +1,8 @@
 //! A listener that gives up on peers that take their time.
 //!
 //! Guarantees: from the first byte of a request until the first byte of its answer at most
-//! [`Patience::request`] passes, however slowly bytes come; a connection on which nothing moves ends after
-//! [`Patience::idle`]; there are at most so many connections, further ones wait in the kernel's queue.
+//! `Patience::request` passes, however slowly bytes come; a connection on which nothing moves ends after
+//! `Patience::idle`; there are at most so many connections, further ones wait in the kernel's queue.
 
 use std::future::Future as _;
 use std::io;

@@ -1,7 +1,7 @@
 //! The demo app: a page that shows what every server does, live, or what servers did in a finished run.
 //!
-//! Servers push their telemetry to the same write endpoint that InfluxDB 2 has ([`WriteRules`]); a bounded
-//! window of it is kept in memory ([`Store`]); pages get a frame a second by server-sent events, computed
+//! Servers push their telemetry to the same write endpoint that InfluxDB 2 has (`WriteRules`); a bounded
+//! window of it is kept in memory (`Store`); pages get a frame a second by server-sent events, computed
 //! from the window. No database, no network beyond the host: page, scripts and charts are in the program.
 
 mod alarms;

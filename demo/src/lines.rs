@@ -1,7 +1,7 @@
 //! Line protocol, read in one pass without copying.
 //!
 //! Guarantees: any bytes give points and complaints, never a panic; a line that cannot be read costs that
-//! line only. Names keep their escapes: [`Key::parse`] takes them apart, once per series, not per point.
+//! line only. Names keep their escapes: `Key::parse` takes them apart, once per series, not per point.
 //! A test compares the points with those of the `influxdb-line-protocol` crate, which servers write with.
 
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! A finished run, read from its directory.
 //!
 //! All `series.lp` files are read into one store whose slots are as long as the run needs: a second, or more
-//! for runs longer than [`SLOTS_MAX`] seconds. The charts' rows are computed once; a moment's frame is
+//! for runs longer than `SLOTS_MAX` seconds. The charts' rows are computed once; a moment's frame is
 //! computed when it is asked for.
 
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! The window of everything servers sent, bounded in memory.
 //!
 //! Guarantees: values lie in slots of time, as many as the configuration says; a metric takes room from its
-//! first value other than zero on, and all metrics together no more than [`Limits::bytes_max`]. When there
+//! first value other than zero on, and all metrics together no more than `Limits::bytes_max`. When there
 //! is no room, metrics of servers that have long been silent go first; then new ones are not kept, and that
 //! is counted. A server whose clock is wrong is moved to ours, so that all charts have one time; its offset
-//! is told. Counters are kept as rates per second, except those in [`EXACT`].
+//! is told. Counters are kept as rates per second, except those in `EXACT`.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,6 +1,6 @@
 //! What a request is refused with: a stable code, words for people, and the field it is about.
 //!
-//! Every refusal is a [`Problem`] and leaves as `application/problem+json` (RFC 9457). Codes are listed in
+//! Every refusal is a `Problem` and leaves as `application/problem+json` (RFC 9457). Codes are listed in
 //! `API.md`, chapter 9, and stand here once with their status. A failing store or gateway is logged with its
 //! cause and answered without it.
 

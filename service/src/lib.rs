@@ -5,7 +5,7 @@
 //! certified redeem is paid out once or minted back once, a submitted payment is brought to the ledger until
 //! certified blocks decide it, whenever the process is killed.
 //!
-//! Assumes a card gateway and a bank that keep the promises of [`buy::gateway`] and [`cash_out::bank`]; those
+//! Assumes a card gateway and a bank that keep the promises of `buy::gateway` and `cash_out::bank`; those
 //! here are sandboxes. There is no KYC or AML check.
 
 pub mod api;

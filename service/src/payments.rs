@@ -1,7 +1,7 @@
 //! Transactions that users signed: checked, put into the outbox, shown.
 //!
 //! The outbox is the table `transactions` itself: what stands there in state `submitted` is brought to the
-//! ledger until certified blocks decide it ([`crate::ledger::Follower`]). Bytes are stored as they came.
+//! ledger until certified blocks decide it (`crate::ledger::Follower`). Bytes are stored as they came.
 
 use serde::Serialize;
 use shardpay_crypto::{IdentifiedTransaction, SignatureScheme, transaction_message};

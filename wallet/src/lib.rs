@@ -5,7 +5,7 @@
 //! never over another one. Talking to the nodes directly, what is shown was verified here against the
 //! genesis plan; through the service, a payment's receipt is, when a genesis file is given.
 //!
-//! Exit codes: see [`Failure`].
+//! Exit codes: see `Failure`.
 
 pub mod cli;
 mod commands;

@@ -1,6 +1,6 @@
 //! Amounts as people write them: `12`, `12.5`, `12.500000`. No sign, exponent, blank or grouping.
 //!
-//! Guarantees: what [`shardpay_types::Amount`] displays is read back as it was; nothing is rounded.
+//! Guarantees: what `shardpay_types::Amount` displays is read back as it was; nothing is rounded.
 
 use shardpay_types::{Amount, MICROS_PER_COIN};
 

@@ -3,9 +3,9 @@
 //! One definition of what a user holds in hand, shared by the service, the command-line wallet and (as a
 //! format, written down in `docs/KEYSTORE.md` with vectors) the browser pages.
 //!
-//! - [`Mnemonic`]: 24 words, and the keys derived from them.
-//! - [`Keystore`]: the same entropy encrypted under a passphrase, as a JSON file.
-//! - [`Address`], [`PaymentLink`], [`parse_amount`], [`parse_reference`]: what people type, scan and copy.
+//! - `Mnemonic`: 24 words, and the keys derived from them.
+//! - `Keystore`: the same entropy encrypted under a passphrase, as a JSON file.
+//! - `Address`, `PaymentLink`, `parse_amount`, `parse_reference`: what people type, scan and copy.
 //!
 //! Secrets are wiped when dropped and never printed. What the hash and cipher crates keep on the stack while
 //! they work is not wiped.

@@ -1,6 +1,6 @@
 //! Floor 5 of shardpay: pushes telemetry as line protocol to InfluxDB 2 write endpoints.
 //!
-//! Guarantees: [`Pusher::push`] copies and returns; it waits for no network and no disk. Each endpoint has a
+//! Guarantees: `Pusher::push` copies and returns; it waits for no network and no disk. Each endpoint has a
 //! queue of its own, bounded in bytes: when it is full the oldest lines go, are counted and logged, so that
 //! a page shows what happens now. A write that fails for a while (no connection, 429, 5xx, a token or bucket
 //! that is not there yet) is tried again with growing pauses, no sooner than `Retry-After` says; lines that

@@ -1,4 +1,4 @@
-//! What handlers take from a request: checked, with a [`Problem`] for whatever does not fit.
+//! What handlers take from a request: checked, with a `Problem` for whatever does not fit.
 
 use std::sync::Arc;
 

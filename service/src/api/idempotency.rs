@@ -2,7 +2,7 @@
 //!
 //! A key belongs to a user. It is entered before the handler runs and answered when it is done. After a crash
 //! in between the same request runs again: handlers make the ids of what they create from user and key
-//! ([`derived_id`]), so that it goes on where it stopped. Card data enter no hash.
+//! (`derived_id`), so that it goes on where it stopped. Card data enter no hash.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! The HTTP API: `API.md` in words, `GET /v1/openapi.json` for machines. Both the router and the document are
-//! made from one table ([`routes`]), so no route is missing in the document and none is only there.
+//! made from one table (`routes`), so no route is missing in the document and none is only there.
 
 mod buy;
 mod cash_out;

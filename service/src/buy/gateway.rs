@@ -1,7 +1,7 @@
 //! The seam to whoever charges cards.
 //!
 //! Demanded of every implementor: a key names one charge for ever. Asking to charge again under a key that has
-//! captured gives the same charge; [`CardGateway::settle`] makes a key final: what has not captured by then
+//! captured gives the same charge; `CardGateway::settle` makes a key final: what has not captured by then
 //! never will. So a caller that lost an answer finds out, and money is taken once or not at all.
 
 use crate::ledger::port::Later;

@@ -1,7 +1,7 @@
 //! Buying coins by card: a charge and its mint are one durable workflow.
 //!
-//! [`card`] checks what people type, [`gateway`] is the seam to whoever charges cards, [`sandbox`] one that
-//! only plays, [`purchases`] the workflow.
+//! `card` checks what people type, `gateway` is the seam to whoever charges cards, `sandbox` one that
+//! only plays, `purchases` the workflow.
 
 pub mod card;
 pub mod gateway;

@@ -1,11 +1,11 @@
 //! The store: SQLite or PostgreSQL behind one small set of calls.
 //!
-//! Guarantees: one statement text for both engines (`$1` placeholders, `BIGINT`, `TEXT`, bytes); a [`Tx`] is
-//! written as a whole when [`Tx::commit`] returns and not at all when it is dropped. SQLite has one writer,
+//! Guarantees: one statement text for both engines (`$1` placeholders, `BIGINT`, `TEXT`, bytes); a `Tx` is
+//! written as a whole when `Tx::commit` returns and not at all when it is dropped. SQLite has one writer,
 //! so its transactions are serial; on PostgreSQL they are READ COMMITTED, so every change of a state names
 //! the state it expects and looks at the number of rows it changed.
 //!
-//! A [`Fuse`] makes every call fail from a chosen one on, as if the process had been killed there: what the
+//! A `Fuse` makes every call fail from a chosen one on, as if the process had been killed there: what the
 //! crash tests use.
 
 mod fuse;

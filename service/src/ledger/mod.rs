@@ -1,7 +1,7 @@
 //! The service's side of the ledger: certified blocks come in, signed transactions go out.
 //!
-//! [`port`] is the seam, [`network`] its real implementation, [`facts`] what blocks say, [`apply`] what that
-//! changes in the store, [`follower`] the task that does it, [`view`] what requests read.
+//! `port` is the seam, `network` its real implementation, `facts` what blocks say, `apply` what that
+//! changes in the store, `follower` the task that does it, `view` what requests read.
 
 pub(crate) mod apply;
 pub mod facts;

@@ -1,4 +1,4 @@
-//! The seam to the ledger: what the service needs of it. Implemented by [`super::Network`] over the client
+//! The seam to the ledger: what the service needs of it. Implemented by `super::Network` over the client
 //! library, and by a small ledger in memory for tests.
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! Merchants: payment intents, what is paid on them, and the events that tell a shop.
 //!
-//! [`intents`] keeps intents and matches certified payments with them, [`webhooks`] signs and delivers events,
-//! [`settlement`] adds up a day.
+//! `intents` keeps intents and matches certified payments with them, `webhooks` signs and delivers events,
+//! `settlement` adds up a day.
 
 mod intents;
 mod settlement;

@@ -1,7 +1,7 @@
 //! Users: names and passwords, sessions and keys.
 //!
-//! [`accounts`] keeps users, [`password`] hashes with a bound on how many at a time, [`sessions`] knows who asks,
-//! [`throttle`] slows down who guesses or floods.
+//! `accounts` keeps users, `password` hashes with a bound on how many at a time, `sessions` knows who asks,
+//! `throttle` slows down who guesses or floods.
 
 pub mod accounts;
 pub mod password;
