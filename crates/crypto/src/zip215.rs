@@ -26,13 +26,14 @@ mod key_cache;
 
 use std::fmt;
 
+use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;
 use foldhash::fast::SeedableRandomState;
 use sha2::{Digest, Sha512};
-use shardpay_lanes::{Lanes, Point};
 use shardpay_types::{PublicKey, Signature};
+use shardpay_wide::{Point, Wide};
 
 use crate::hash::{domain, sha256};
 use crate::scheme::{SignatureScheme, SignedItem};
@@ -49,15 +50,30 @@ pub struct Zip215 {
     keys: KeyCache,
     accepted: AcceptedKeys,
     /// What checks batches where the CPU has it; the verdicts are those of `curve25519-dalek`.
-    lanes: Option<Lanes>,
+    wide: Option<WideScheme>,
+}
+
+/// Arithmetic eight lanes wide, and the basepoint in its form.
+#[derive(Clone, Copy)]
+struct WideScheme {
+    wide: Wide,
+    basepoint: Point,
+}
+
+impl WideScheme {
+    fn detect() -> Option<Self> {
+        let wide = Wide::detect()?;
+        let basepoint = wide.decompress(&[ED25519_BASEPOINT_COMPRESSED.0])[0].expect("the basepoint is a point");
+        Some(Self { wide, basepoint })
+    }
 }
 
 /// An acceptable key's point, in the forms that are worked with.
 #[derive(Clone, Copy)]
 struct KeyPoint {
     edwards: EdwardsPoint,
-    /// Known when this process verifies in lanes.
-    lanes: Option<Point>,
+    /// Known when this process verifies wide batches.
+    wide: Option<Point>,
 }
 
 impl Zip215 {
@@ -65,16 +81,16 @@ impl Zip215 {
     /// attacker who knew it could pass a bad signature in a batch) and keys the cache. The cache holds
     /// about `cache_capacity` keys of some 400 bytes each, and the names of as many acceptable ones; 0 means none.
     pub fn new(seed: [u8; 32], cache_capacity: usize) -> Self {
-        Self::with_lanes(seed, cache_capacity, Lanes::detect())
+        Self::with_wide(seed, cache_capacity, WideScheme::detect())
     }
 
     /// The same on `curve25519-dalek` alone, as on a CPU without AVX-512 IFMA. For tests and benches: the
     /// verdicts are the same.
     pub fn portable(seed: [u8; 32], cache_capacity: usize) -> Self {
-        Self::with_lanes(seed, cache_capacity, None)
+        Self::with_wide(seed, cache_capacity, None)
     }
 
-    fn with_lanes(seed: [u8; 32], cache_capacity: usize, lanes: Option<Lanes>) -> Self {
+    fn with_wide(seed: [u8; 32], cache_capacity: usize, wide: Option<WideScheme>) -> Self {
         let digest = sha256(&[domain::INDEX, &seed]);
         let map_seed = u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes"));
         let map_state = SeedableRandomState::with_seed(map_seed, foldhash::SharedSeed::global_fixed());
@@ -83,7 +99,7 @@ impl Zip215 {
             keys: KeyCache::new(map_state.clone(), cache_capacity),
             accepted: AcceptedKeys::new(map_state.clone(), cache_capacity),
             map_state,
-            lanes,
+            wide,
         }
     }
 
@@ -91,14 +107,14 @@ impl Zip215 {
     fn key_point(&self, key: &PublicKey) -> Option<(KeyPoint, Origin)> {
         match self.keys.get(key) {
             Some(point) => Some((point, Origin::Cache)),
-            None => acceptable_point(key).map(|edwards| (KeyPoint { edwards, lanes: None }, Origin::Computed)),
+            None => acceptable_point(key).map(|edwards| (KeyPoint { edwards, wide: None }, Origin::Computed)),
         }
     }
 
     /// Remembers a key under which a signature was good.
     fn remember(&self, key: &PublicKey, mut point: KeyPoint) {
-        if let (Some(lanes), None) = (self.lanes, point.lanes) {
-            point.lanes = lanes.decompress(&[key.0])[0];
+        if let (Some(scheme), None) = (&self.wide, point.wide) {
+            point.wide = scheme.wide.decompress(&[key.0])[0];
         }
         self.keys.insert(key, &point);
     }

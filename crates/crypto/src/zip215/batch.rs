@@ -8,8 +8,8 @@
 //! watching verdicts and use them later. k is a hash of R, A and M, so the transcript of all (k, s)
 //! commits to everything.
 //!
-//! **Lanes**: where the CPU has AVX-512 IFMA, R is decompressed and the sum is computed eight lanes wide
-//! (`shardpay-lanes`), elsewhere by `curve25519-dalek`. Both compute the same sum of the same points, so both
+//! **Wide**: where the CPU has AVX-512 IFMA, R is decompressed and the sum is computed eight lanes wide
+//! (`shardpay-wide`), elsewhere by `curve25519-dalek`. Both compute the same sum of the same points, so both
 //! give the same verdict; decision 0015 says what that rests on.
 //!
 //! **Bisection**: a failed batch is halved down to pairs, which are checked singly; where the left half
@@ -19,15 +19,15 @@
 
 use std::ops::Range;
 
-use curve25519_dalek::constants::{ED25519_BASEPOINT_COMPRESSED, ED25519_BASEPOINT_POINT};
+use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
 use foldhash::fast::SeedableRandomState;
-use shardpay_lanes::{Lanes, Point, ShortTerm, Term};
 use shardpay_types::PublicKey;
+use shardpay_wide::{Point, ShortTerm, Term};
 
-use super::{KeyPoint, Origin, Scalars, Zip215, decompressed, encoded_r, holds};
+use super::{KeyPoint, Origin, Scalars, WideScheme, Zip215, decompressed, encoded_r, holds};
 use crate::hash::{Hasher, domain, sha256};
 use crate::scheme::SignedItem;
 
@@ -35,8 +35,8 @@ use crate::scheme::SignedItem;
 const SINGLES_MAX: usize = 2;
 /// Signatures checked in batches before the rest is checked singly, in multiples of the batch size.
 const BUDGET_FACTOR: usize = 3;
-/// Batches from so many signatures on are checked in lanes (measured: about even at 6, better from 8 on).
-const LANES_MIN: usize = 8;
+/// Batches from so many signatures on are checked eight lanes wide.
+const WIDE_MIN: usize = 8;
 /// Sums of so many terms are padded with zeros up to the end: from there on `curve25519-dalek` 5 uses
 /// Pippenger's algorithm, which is faster from about 100 terms on because half of ours have scalars of 128
 /// bits (measured: 6 % at 129 terms, 17 % at 185). Changes speed only.
@@ -67,26 +67,23 @@ struct Entry {
     weighted_k: Scalar,
 }
 
-/// R, in the form in which the batch is checked.
-enum R {
-    Portable(EdwardsPoint),
-    /// With the encoding, for when it has to be checked singly after all.
-    Lanes(Point, [u8; 32]),
+/// R as it was sent, and as a point in at least one form.
+struct R {
+    encoding: [u8; 32],
+    edwards: Option<EdwardsPoint>,
+    wide: Option<Point>,
 }
 
 impl R {
-    fn edwards(&self) -> EdwardsPoint {
-        match self {
-            Self::Portable(point) => *point,
-            Self::Lanes(_, encoding) => decompressed(*encoding).expect("both decompressions accept the same encodings"),
-        }
+    fn edwards(&self) -> Option<EdwardsPoint> {
+        self.edwards.or_else(|| decompressed(self.encoding))
     }
 }
 
 pub(super) struct Batch<'a> {
     scheme: &'a Zip215,
-    /// Whether it is checked in lanes.
-    lanes: Option<Lanes>,
+    /// What it is checked with when it is wide.
+    wide: Option<WideScheme>,
     keys: Vec<Key>,
     entries: Vec<Entry>,
     verdicts: Vec<bool>,
@@ -97,11 +94,11 @@ pub(super) struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// Sorts out what is malformed or under an unacceptable key: that is bad without further ado.
     pub(super) fn new(scheme: &'a Zip215, items: &[SignedItem<'_>]) -> Self {
-        let lanes = scheme.lanes.filter(|_| items.len() >= LANES_MIN);
+        let wide = scheme.wide.filter(|_| items.len() >= WIDE_MIN);
         let mut index = KeyIndex::with_capacity_and_hasher(items.len(), scheme.map_state.clone());
         let mut keys: Vec<Key> = Vec::with_capacity(items.len());
         let mut entries = Vec::with_capacity(items.len());
-        let points = rs(lanes, items);
+        let points = rs(wide.as_ref(), items);
         for ((item, signed), r) in items.iter().enumerate().zip(points) {
             let key = *index.entry(signed.key).or_insert_with(|| {
                 let (point, origin) = scheme.key_point(&signed.key)?;
@@ -113,11 +110,11 @@ impl<'a> Batch<'a> {
             let zero = Scalar::ZERO;
             entries.push(Entry { item, key, r, scalars, weight: 0, weighted_s: zero, weighted_k: zero });
         }
-        if let Some(lanes) = lanes {
-            fill_lanes(lanes, &mut keys);
+        if let Some(wide) = &wide {
+            widen(wide, &mut keys);
         }
         let budget = BUDGET_FACTOR * entries.len();
-        Self { scheme, lanes, keys, entries, verdicts: vec![false; items.len()], budget }
+        Self { scheme, wide, keys, entries, verdicts: vec![false; items.len()], budget }
     }
 
     /// The verdict of each item; keys that proved good are remembered.
@@ -159,7 +156,8 @@ impl<'a> Batch<'a> {
     fn settle_singly(&mut self, range: Range<usize>) -> bool {
         let mut all = true;
         for entry in &self.entries[range] {
-            let good = holds(&entry.scalars, &entry.r.edwards(), &self.keys[entry.key].point.edwards);
+            let key = &self.keys[entry.key].point.edwards;
+            let good = entry.r.edwards().is_some_and(|r| holds(&entry.scalars, &r, key));
             self.verdicts[entry.item] = good;
             all &= good;
         }
@@ -170,10 +168,8 @@ impl<'a> Batch<'a> {
     fn holds(&self, range: Range<usize>) -> bool {
         let entries = &self.entries[range];
         let base: Scalar = entries.iter().map(|entry| -entry.weighted_s).sum();
-        match self.lanes {
-            Some(lanes) => self.holds_in_lanes(lanes, entries, base),
-            None => self.holds_portably(entries, base),
-        }
+        let wide = self.wide.as_ref().and_then(|wide| self.holds_wide(wide, entries, &base));
+        wide.unwrap_or_else(|| self.holds_portably(entries, base))
     }
 
     /// Each key that occurs with the sum of its weighted ks.
@@ -192,26 +188,26 @@ impl<'a> Batch<'a> {
         terms
     }
 
-    fn holds_in_lanes(&self, lanes: Lanes, entries: &[Entry], base: Scalar) -> bool {
-        let basepoint = lanes.decompress(&[ED25519_BASEPOINT_COMPRESSED.0])[0].expect("the basepoint is a point");
-        let mut terms = vec![Term { point: basepoint, scalar: base.to_bytes() }];
-        terms.extend(self.key_terms(entries).into_iter().map(|(key, scalar)| {
-            let point = self.keys[key].point.lanes.expect("filled for a batch in lanes");
-            Term { point, scalar: scalar.to_bytes() }
-        }));
-        let short = entries.iter().map(|entry| match &entry.r {
-            R::Lanes(point, _) => ShortTerm { point: *point, scalar: entry.weight },
-            R::Portable(_) => unreachable!("a batch in lanes holds such points only"),
-        });
-        lanes.vanishes(&terms, &short.collect::<Vec<_>>())
+    /// Nothing when a point is not known in the wide form.
+    fn holds_wide(&self, scheme: &WideScheme, entries: &[Entry], base: &Scalar) -> Option<bool> {
+        let mut terms = vec![Term { point: scheme.basepoint, scalar: base.to_bytes() }];
+        for (key, scalar) in self.key_terms(entries) {
+            terms.push(Term { point: self.keys[key].point.wide?, scalar: scalar.to_bytes() });
+        }
+        let mut short = Vec::with_capacity(entries.len());
+        for entry in entries {
+            short.push(ShortTerm { point: entry.r.wide?, scalar: entry.weight });
+        }
+        Some(scheme.wide.vanishes(&terms, &short))
     }
 
     fn holds_portably(&self, entries: &[Entry], base: Scalar) -> bool {
         let mut scalars = Vec::with_capacity(PADDED_TERMS.end.max(2 * entries.len() + 1));
         let mut points = Vec::with_capacity(PADDED_TERMS.end.max(2 * entries.len() + 1));
         for entry in entries {
+            let Some(r) = entry.r.edwards() else { return false };
             scalars.push(Scalar::from(entry.weight));
-            points.push(entry.r.edwards());
+            points.push(r);
         }
         scalars.push(base);
         points.push(ED25519_BASEPOINT_POINT);
@@ -247,23 +243,26 @@ impl<'a> Batch<'a> {
 }
 
 /// The R of each item, none where it is no point.
-fn rs(lanes: Option<Lanes>, items: &[SignedItem<'_>]) -> Vec<Option<R>> {
+fn rs(wide: Option<&WideScheme>, items: &[SignedItem<'_>]) -> Vec<Option<R>> {
     let encodings: Vec<[u8; 32]> = items.iter().map(|item| encoded_r(&item.signature)).collect();
-    match lanes {
-        Some(lanes) => {
-            let points = lanes.decompress(&encodings).into_iter().zip(&encodings);
-            points.map(|(point, encoding)| point.map(|point| R::Lanes(point, *encoding))).collect()
+    match wide {
+        Some(scheme) => {
+            let points = scheme.wide.decompress(&encodings).into_iter().zip(encodings);
+            points.map(|(wide, encoding)| wide.map(|_| R { encoding, edwards: None, wide })).collect()
         }
-        None => encodings.into_iter().map(|encoding| decompressed(encoding).map(R::Portable)).collect(),
+        None => {
+            let r = |encoding| decompressed(encoding).map(|point| R { encoding, edwards: Some(point), wide: None });
+            encodings.into_iter().map(r).collect()
+        }
     }
 }
 
-/// The keys met for the first time, decompressed together.
-fn fill_lanes(lanes: Lanes, keys: &mut [Key]) {
-    let missing: Vec<&mut Key> = keys.iter_mut().filter(|key| key.point.lanes.is_none()).collect();
+/// Brings keys met for the first time into the wide form, together.
+fn widen(scheme: &WideScheme, keys: &mut [Key]) {
+    let missing: Vec<&mut Key> = keys.iter_mut().filter(|key| key.point.wide.is_none()).collect();
     let encodings: Vec<[u8; 32]> = missing.iter().map(|key| key.name.0).collect();
-    for (key, point) in missing.into_iter().zip(lanes.decompress(&encodings)) {
-        key.point.lanes = Some(point.expect("an acceptable key is a point"));
+    for (key, point) in missing.into_iter().zip(scheme.wide.decompress(&encodings)) {
+        key.point.wide = point;
     }
 }
 

@@ -129,7 +129,7 @@ mod tests {
 
     fn insert(cache: &KeyCache, key: &PublicKey) {
         let edwards = acceptable_point(key).expect("a real key");
-        cache.insert(key, &KeyPoint { edwards, lanes: None });
+        cache.insert(key, &KeyPoint { edwards, wide: None });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Prints what decompression and sums cost here: `cargo run --release -p shardpay-lanes --example time`.
+//! Prints what decompression and sums cost here: `cargo run --release -p shardpay-wide --example time`.
 
 #![allow(clippy::disallowed_types, clippy::disallowed_macros, reason = "measures and prints; no part of the library")]
 
@@ -8,15 +8,15 @@ use std::time::Instant;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::VartimeMultiscalarMul;
-use shardpay_lanes::{Lanes, ShortTerm, Term};
+use shardpay_wide::{ShortTerm, Term, Wide};
 
 fn main() {
-    let Some(lanes) = Lanes::detect() else { return println!("this CPU has no AVX-512 IFMA") };
+    let Some(wide) = Wide::detect() else { return println!("this CPU has no AVX-512 IFMA") };
     for count in [8_usize, 16, 32, 64, 128, 256, 512, 1024] {
         let scalar = |n: usize| Scalar::from(n as u64 + 1).invert();
         let points: Vec<EdwardsPoint> = (0..2 * count).map(|n| EdwardsPoint::mul_base(&scalar(n))).collect();
         let encodings: Vec<[u8; 32]> = points.iter().map(|point| point.compress().0).collect();
-        let found: Vec<_> = lanes.decompress(&encodings).into_iter().flatten().collect();
+        let found: Vec<_> = wide.decompress(&encodings).into_iter().flatten().collect();
         let short = |n: usize| u128::from_le_bytes(scalar(n).as_bytes()[..16].try_into().expect("16 bytes"));
         let terms: Vec<Term> = (0..count).map(|n| Term { point: found[n], scalar: scalar(n + 7).to_bytes() }).collect();
         let shorts: Vec<ShortTerm> =
@@ -31,8 +31,8 @@ fn main() {
             };
             (0..30).map(run).fold(f64::MAX, f64::min)
         };
-        let decompress = best(&mut || drop(black_box(lanes.decompress(&encodings[..count]))));
-        let sum = best(&mut || assert!(!black_box(lanes.vanishes(&terms, &shorts))));
+        let decompress = best(&mut || drop(black_box(wide.decompress(&encodings[..count]))));
+        let sum = best(&mut || assert!(!black_box(wide.vanishes(&terms, &shorts))));
         let dalek = best(&mut || {
             black_box(EdwardsPoint::vartime_multiscalar_mul(&scalars, &points));
         });

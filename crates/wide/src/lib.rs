@@ -1,12 +1,12 @@
 //! Floor 0 of shardpay: edwards25519 eight lanes wide, for CPUs with AVX-512 IFMA.
 //!
-//! Two things, which are four fifths of verifying a batch of signatures: [`Lanes::decompress`] turns encodings
-//! into points, eight at a time, and [`Lanes::vanishes`] tells whether \[8\] times a sum of multiples is zero.
+//! Two things, which are four fifths of verifying a batch of signatures: [`Wide::decompress`] turns encodings
+//! into points, eight at a time, and [`Wide::vanishes`] tells whether \[8\] times a sum of multiples is zero.
 //!
 //! Guarantees: the same answers as `curve25519-dalek`'s `decompress` (ZIP-215: any encoding whose y is on the
 //! curve, canonical or not) and its multiscalar multiplication times the cofactor, for all inputs; the tests
 //! compare them. Nothing here is constant time: it is for public data only. Where the CPU lacks the
-//! instructions [`Lanes::detect`] gives nothing, and callers use `curve25519-dalek`.
+//! instructions [`Wide::detect`] gives nothing, and callers use `curve25519-dalek`.
 //!
 //! Why not in `curve25519-dalek`: its vectors hold one point (four lanes, one per coordinate), its
 //! decompression is scalar, and its points cannot be made from coordinates.
@@ -69,12 +69,12 @@ pub struct ShortTerm {
     pub scalar: u128,
 }
 
-/// Proof that the CPU has what this crate needs; there is no other way to get one than [`Lanes::detect`].
+/// Proof that the CPU has what this crate needs; there is no other way to get one than [`Wide::detect`].
 #[derive(Clone, Copy, Debug)]
-pub struct Lanes(());
+pub struct Wide(());
 
 #[cfg(target_arch = "x86_64")]
-impl Lanes {
+impl Wide {
     /// Asks the CPU.
     pub fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512ifma");
@@ -104,18 +104,18 @@ impl Lanes {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-impl Lanes {
+impl Wide {
     /// This CPU is of another kind.
     pub fn detect() -> Option<Self> {
         None
     }
 
-    /// Never called: nobody has a [`Lanes`] here.
+    /// Never called: nobody has a [`Wide`] here.
     pub fn decompress(self, _: &[[u8; 32]]) -> Vec<Option<Point>> {
         unreachable!("no lanes on this CPU")
     }
 
-    /// Never called: nobody has a [`Lanes`] here.
+    /// Never called: nobody has a [`Wide`] here.
     pub fn vanishes(self, _: &[Term], _: &[ShortTerm]) -> bool {
         unreachable!("no lanes on this CPU")
     }

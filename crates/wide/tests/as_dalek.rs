@@ -1,5 +1,5 @@
 //! The same answers as `curve25519-dalek`, on CPUs that have the instructions (elsewhere there is nothing to test,
-//! and `Lanes::detect` says so).
+//! and `Wide::detect` says so).
 
 #![allow(clippy::disallowed_macros, reason = "tests say when there is nothing to test")]
 
@@ -8,19 +8,19 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::{Identity, IsIdentity, VartimeMultiscalarMul};
 use proptest::prelude::*;
-use shardpay_lanes::{Lanes, Point, ShortTerm, Term};
+use shardpay_wide::{Point, ShortTerm, Term, Wide};
 
 /// Which encodings are points, and that they are dalek's points: p − q vanishes, and so does p + (−p).
-fn check_encodings(lanes: Lanes, encodings: &[[u8; 32]]) -> usize {
-    let found = lanes.decompress(encodings);
+fn check_encodings(wide: Wide, encodings: &[[u8; 32]]) -> usize {
+    let found = wide.decompress(encodings);
     assert_eq!(found.len(), encodings.len());
     for (encoding, found) in encodings.iter().zip(&found) {
         let expected = CompressedEdwardsY(*encoding).decompress();
         assert_eq!(found.is_some(), expected.is_some(), "{encoding:?}");
         if let (Some(found), Some(expected)) = (found, expected) {
             // the canonical encoding of dalek's point decompresses to the same affine point
-            let again = lanes.decompress(&[expected.compress().0])[0].expect("dalek encodes points");
-            assert!(same(lanes, found, &again), "{encoding:?}");
+            let again = wide.decompress(&[expected.compress().0])[0].expect("dalek encodes points");
+            assert!(same(wide, found, &again), "{encoding:?}");
             // y + x and y - x tell small-order parts apart too, as numbers mod p
             assert!((0..3).all(|part| found.part(part) == again.part(part)), "{encoding:?}");
         }
@@ -29,14 +29,14 @@ fn check_encodings(lanes: Lanes, encodings: &[[u8; 32]]) -> usize {
 }
 
 /// Equal up to small order, which `vanishes` cannot see.
-fn same(lanes: Lanes, a: &Point, b: &Point) -> bool {
+fn same(wide: Wide, a: &Point, b: &Point) -> bool {
     let minus_one = (-Scalar::ONE).to_bytes();
     let terms = [Term { point: *a, scalar: Scalar::ONE.to_bytes() }, Term { point: *b, scalar: minus_one }];
-    lanes.vanishes(&terms, &[])
+    wide.vanishes(&terms, &[])
 }
 
-fn point(lanes: Lanes, point: &EdwardsPoint) -> Point {
-    lanes.decompress(&[point.compress().0])[0].expect("an encoded point")
+fn point(wide: Wide, point: &EdwardsPoint) -> Point {
+    wide.decompress(&[point.compress().0])[0].expect("an encoded point")
 }
 
 /// A point and a scalar from two numbers; every eighth point has each small-order part.
@@ -48,7 +48,7 @@ fn drawn(seed: u64) -> (EdwardsPoint, Scalar) {
 
 #[test]
 fn special_encodings() {
-    let Some(lanes) = Lanes::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
+    let Some(wide) = Wide::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
     let mut all = Vec::new();
     for sign in [0, 0x80] {
         // small y, and every y around p and up to 2^255 − 1
@@ -67,28 +67,28 @@ fn special_encodings() {
             all.push(encoding);
         }
     }
-    assert!(check_encodings(lanes, &all) > 500);
+    assert!(check_encodings(wide, &all) > 500);
 }
 
 #[test]
 fn zero_terms_and_small_order_vanish() {
-    let Some(lanes) = Lanes::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
-    assert!(lanes.vanishes(&[], &[]));
+    let Some(wide) = Wide::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
+    assert!(wide.vanishes(&[], &[]));
     for torsion in EIGHT_TORSION {
-        let term = Term { point: point(lanes, &torsion), scalar: Scalar::ONE.to_bytes() };
-        assert!(lanes.vanishes(&[term], &[]), "the cofactor takes it away");
+        let term = Term { point: point(wide, &torsion), scalar: Scalar::ONE.to_bytes() };
+        assert!(wide.vanishes(&[term], &[]), "the cofactor takes it away");
     }
-    let base = point(lanes, &ED25519_BASEPOINT_POINT);
-    assert!(!lanes.vanishes(&[Term { point: base, scalar: Scalar::ONE.to_bytes() }], &[]));
-    assert!(!lanes.vanishes(&[], &[ShortTerm { point: base, scalar: u128::MAX }]));
+    let base = point(wide, &ED25519_BASEPOINT_POINT);
+    assert!(!wide.vanishes(&[Term { point: base, scalar: Scalar::ONE.to_bytes() }], &[]));
+    assert!(!wide.vanishes(&[], &[ShortTerm { point: base, scalar: u128::MAX }]));
     let undo = -Scalar::from(u128::MAX);
     let terms = [Term { point: base, scalar: undo.to_bytes() }];
-    assert!(lanes.vanishes(&terms, &[ShortTerm { point: base, scalar: u128::MAX }]));
+    assert!(wide.vanishes(&terms, &[ShortTerm { point: base, scalar: u128::MAX }]));
 }
 
 #[test]
 fn sums_of_every_size() {
-    let Some(lanes) = Lanes::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
+    let Some(wide) = Wide::detect() else { return eprintln!("no AVX-512 IFMA on this CPU") };
     for size in [1, 2, 3, 7, 8, 9, 12, 13, 24, 25, 40, 41, 80, 81, 210, 211, 420, 421, 1_100, 2_401] {
         let (mut points, mut scalars): (Vec<_>, Vec<_>) = (0..size).map(|n| drawn(n * 77 + size)).unzip();
         if size > 12 {
@@ -106,11 +106,11 @@ fn sums_of_every_size() {
         points.push(-sum);
         scalars.push(Scalar::ONE);
         let mut terms: Vec<Term> =
-            points.iter().zip(&scalars).map(|(p, s)| Term { point: point(lanes, p), scalar: s.to_bytes() }).collect();
-        assert!(lanes.vanishes(&terms, &[]), "{size}");
+            points.iter().zip(&scalars).map(|(p, s)| Term { point: point(wide, p), scalar: s.to_bytes() }).collect();
+        assert!(wide.vanishes(&terms, &[]), "{size}");
         let last = terms.last_mut().expect("one at least");
         last.scalar = Scalar::from(2_u8).to_bytes();
-        assert_eq!(lanes.vanishes(&terms, &[]), sum.mul_by_cofactor().is_identity(), "{size}, off by one point");
+        assert_eq!(wide.vanishes(&terms, &[]), sum.mul_by_cofactor().is_identity(), "{size}, off by one point");
     }
 }
 
@@ -119,8 +119,8 @@ proptest! {
 
     #[test]
     fn any_encoding(encodings in prop::collection::vec(any::<[u8; 32]>(), 1..20)) {
-        if let Some(lanes) = Lanes::detect() {
-            check_encodings(lanes, &encodings);
+        if let Some(wide) = Wide::detect() {
+            check_encodings(wide, &encodings);
         }
     }
 }
@@ -134,7 +134,7 @@ proptest! {
         short in prop::collection::vec((any::<u64>(), any::<u128>()), 0..60),
         off in any::<bool>(),
     ) {
-        if let Some(lanes) = Lanes::detect() {
+        if let Some(wide) = Wide::detect() {
             let mut points: Vec<EdwardsPoint> = Vec::new();
             let mut scalars = Vec::new();
             for (seed, bytes) in &long {
@@ -148,13 +148,13 @@ proptest! {
             points.push(if off { -sum + ED25519_BASEPOINT_POINT } else { -sum });
             scalars.push(Scalar::ONE);
             let terms: Vec<Term> =
-                points.iter().zip(&scalars).map(|(p, s)| Term { point: point(lanes, p), scalar: s.to_bytes() }).collect();
+                points.iter().zip(&scalars).map(|(p, s)| Term { point: point(wide, p), scalar: s.to_bytes() }).collect();
             let short_terms: Vec<ShortTerm> = short_points
                 .iter()
                 .zip(&short)
-                .map(|(p, (_, s))| ShortTerm { point: point(lanes, p), scalar: *s })
+                .map(|(p, (_, s))| ShortTerm { point: point(wide, p), scalar: *s })
                 .collect();
-            prop_assert_eq!(lanes.vanishes(&terms, &short_terms), !off);
+            prop_assert_eq!(wide.vanishes(&terms, &short_terms), !off);
         }
     }
 }
