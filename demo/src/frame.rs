@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use shardpay_telemetry::{Stage, names};
 
+use crate::books::Books;
 use crate::store::Store;
 
 /// A server that said nothing for so long is down: with the page's own second, people know within three.
@@ -463,39 +464,6 @@ impl View<'_> {
             nodes_up: frame.nodes.iter().filter(|node| node.up).count(),
             nodes: frame.committees.iter().map(|committee| committee.nodes).sum(),
         }
-    }
-}
-
-/// The books of all committees, each as its furthest member has them.
-#[derive(Default)]
-struct Books {
-    minted: i64,
-    burned: i64,
-    balances: i64,
-    sent: i64,
-    received: i64,
-    /// The same three seconds before: whatever was received then has been sent by now.
-    received_before: i64,
-}
-
-impl Books {
-    fn new(view: View<'_>, members: &BTreeMap<u32, Vec<usize>>) -> Self {
-        let mut books = Self::default();
-        for nodes in members.values() {
-            let height =
-                |node: &&usize| view.store.value(**node, names::HEIGHT_EXECUTED, view.slot).unwrap_or(-1.0) as i64;
-            let Some(furthest) = nodes.iter().max_by_key(height) else { continue };
-            let of = |name, slot| view.store.exact(*furthest, name, slot).unwrap_or(0);
-            let most =
-                |name, slot| nodes.iter().filter_map(|node| view.store.exact(*node, name, slot)).max().unwrap_or(0);
-            books.minted += of(names::SUPPLY_MINTED, view.slot);
-            books.burned += of(names::SUPPLY_BURNED, view.slot);
-            books.balances += of(names::SUPPLY_BALANCES, view.slot);
-            books.sent += most(names::SUPPLY_SENT, view.slot);
-            books.received += most(names::SUPPLY_RECEIVED, view.slot);
-            books.received_before += most(names::SUPPLY_RECEIVED, view.slot - 3);
-        }
-        books
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod alarms;
 mod app;
+mod books;
 mod frame;
 mod guard;
 mod history;

@@ -10,46 +10,12 @@ use clap::Args;
 use serde::Deserialize;
 use shardpay_keystore::parse_amount;
 use shardpay_push::PushTargets;
+use shardpay_settings::{ConfigError, read, read_config, wrong};
 
 use crate::app::Settings;
 use crate::cash_out::iban::{Iban, holder};
 use crate::secret::random_hex;
 use crate::users::Cost;
-
-/// What is wrong with the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{key}: {path:?}: {source}")]
-    Read {
-        /// The key that names the file.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is no TOML, or has unknown keys or values of wrong types.
-    #[error("{path:?}: {why}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The place and the reason.
-        why: String,
-    },
-    /// A value is wrong or missing.
-    #[error("{key}: {why}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// The reason.
-        why: String,
-    },
-}
-
-fn wrong(key: &'static str, why: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key, why: why.into() }
-}
 
 /// Flags and environment: they win over the file.
 #[derive(Debug, Clone, Default, Args)]
@@ -190,16 +156,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks file, environment and flags.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        let (file, base) = match &flags.config {
-            None => (File::default(), PathBuf::new()),
-            Some(path) => {
-                let read = |source| ConfigError::Read { key: "config", path: path.clone(), source };
-                let text = std::fs::read_to_string(path).map_err(read)?;
-                let syntax =
-                    |error: toml::de::Error| ConfigError::Syntax { path: path.clone(), why: error.to_string() };
-                (toml::from_str(&text).map_err(syntax)?, path.parent().unwrap_or(Path::new("")).to_owned())
-            }
-        };
+        let (file, base): (File, PathBuf) = read_config(flags.config.as_deref())?;
         let within = |path: PathBuf| base.join(path);
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         let listen: SocketAddr =
@@ -266,7 +223,7 @@ fn gateway_secret(path: Option<PathBuf>) -> Result<String, ConfigError> {
     let key = "gateway_secret_file";
     // without a file no event can be signed: the sandbox needs none
     let Some(path) = path else { return Ok(random_hex::<32>()) };
-    let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Read { key, path, source })?;
+    let text = read(key, &path)?;
     let text = text.trim();
     if text.len() < 16 { Err(wrong(key, "at least 16 characters")) } else { Ok(text.to_owned()) }
 }

@@ -13,49 +13,14 @@ use serde::Deserialize;
 use shardpay_client::signaler::{Hex, NetworkId};
 use shardpay_crypto::{SignatureScheme, Zip215};
 use shardpay_push::PushTargets;
+use shardpay_settings::{ConfigError, read, read_config, wrong};
 use shardpay_types::{Amount, CommitteePlan, Constants, Epoch, List, MEMBERS_MAX, Plan, PlanHash, PublicKey, Version};
-use thiserror::Error;
 
 use crate::desk::OperatorToken;
 use crate::settings::{EpochClock, Settings};
 
 /// Fewest characters of an operator token.
 const TOKEN_CHARS_MIN: usize = 16;
-
-/// What is wrong with the configuration.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{key}: {path:?}: {source}")]
-    Read {
-        /// The key that names the file.
-        key: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The file is no TOML, or has unknown keys or values of wrong types.
-    #[error("{path:?}: {why}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The place and the reason.
-        why: String,
-    },
-    /// A value is wrong or missing.
-    #[error("{key}: {why}")]
-    Value {
-        /// The key.
-        key: String,
-        /// The reason.
-        why: String,
-    },
-}
-
-fn wrong(key: &str, why: impl Into<String>) -> ConfigError {
-    ConfigError::Value { key: key.to_owned(), why: why.into() }
-}
 
 /// Flags and environment: they win over the file.
 #[derive(Debug, Clone, Default, Args)]
@@ -167,10 +132,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks file and flags.
     pub fn load(flags: Flags) -> Result<Self, ConfigError> {
-        let (file, base) = match &flags.config {
-            Some(path) => (read_file(path)?, path.parent().unwrap_or(Path::new("")).to_owned()),
-            None => (File::default(), PathBuf::new()),
-        };
+        let (file, base): (File, PathBuf) = read_config(flags.config.as_deref())?;
         let from_file = |path: Option<PathBuf>| path.map(|path| base.join(path));
         let network = file.network;
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
@@ -269,16 +231,6 @@ fn check(settings: &Settings) -> Result<(), ConfigError> {
         committees: List::bounded(plans.collect()),
     };
     plan.check().map_err(|err| wrong("constants", err.to_string()))
-}
-
-fn read_file(path: &Path) -> Result<File, ConfigError> {
-    let text = read("config", path)?;
-    toml::from_str(&text)
-        .map_err(|err: toml::de::Error| ConfigError::Syntax { path: path.to_owned(), why: err.to_string() })
-}
-
-fn read(key: &'static str, path: &Path) -> Result<String, ConfigError> {
-    std::fs::read_to_string(path).map_err(|source| ConfigError::Read { key, path: path.to_owned(), source })
 }
 
 fn parse<T: shardpay_types::Codec>(key: &str, text: &str) -> Result<T, ConfigError> {

@@ -13,7 +13,7 @@ mod server;
 mod settings;
 mod store;
 
-pub use config::{Config, ConfigError, Flags};
+pub use config::{Config, Flags};
 pub use desk::OperatorToken;
 pub use network::RestoreError;
 pub use server::{Server, ServerError, Start};

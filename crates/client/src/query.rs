@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use shardpay_crypto::IdentifiedTransaction;
 use shardpay_ledger::verify::{
-    BalanceQuery, CreditFacts, ReceiptFacts, verify_balance, verify_credit_receipt, verify_receipt,
+    BalanceQuery, CreditFacts, EpochKeys, ProofError, ReceiptFacts, verify_balance, verify_credit_receipt,
+    verify_receipt,
 };
 use shardpay_types::{
     AccountState, BalanceRequest, Certificate, CertifiedBalance, ClientReply, ClientRequest, Codec, CommitteeId,
@@ -29,6 +30,9 @@ pub struct Paid {
     /// The credit at the destination, when it is another committee and was waited for.
     pub credit: Option<(CreditReceipt, CreditFacts)>,
 }
+
+/// Takes an answer of the right kind apart: the height and leaf it is of, and what it proves.
+type Check<R, F> = fn(&EpochKeys, ClientReply) -> Option<((Height, u64), Result<(R, F), ProofError>)>;
 
 impl Client {
     /// An account's state at a recent certified height, as f + 1 members state and sign it; with the proof.
@@ -83,25 +87,13 @@ impl Client {
         height: Height,
         leaf: u32,
     ) -> Result<(Receipt, ReceiptFacts), ClientError> {
-        self.known(committee)?;
-        let request = ClientRequest::Receipt(ReceiptRequest { height, leaf });
-        let inner = self.inner.clone();
-        let asked = self.inner.ask_members(committee, move |stream| {
-            let (inner, request) = (inner.clone(), request.clone());
-            Box::pin(async move {
-                inner.learn_newer(committee, stream).await?;
-                let ClientReply::Receipt(receipt) = stream.ask(&request, inner.answer_max()).await? else {
-                    return Err(stream.incoming.lie(Lie::Unexpected));
-                };
-                let facts = verify_receipt(inner.keyring(committee).newest(), &receipt);
-                let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
-                if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
-                    return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
-                }
-                Ok((*receipt, facts))
-            })
-        });
-        asked.await
+        let check: Check<Receipt, ReceiptFacts> = |keys, reply| {
+            let ClientReply::Receipt(receipt) = reply else { return None };
+            let place = (receipt.header.height, receipt.path.index);
+            let facts = verify_receipt(keys, &receipt);
+            Some((place, facts.map(|facts| (*receipt, facts))))
+        };
+        self.proof(committee, (height, leaf), check).await
     }
 
     /// The proof of what the message at a leaf did.
@@ -111,6 +103,22 @@ impl Client {
         height: Height,
         leaf: u32,
     ) -> Result<(CreditReceipt, CreditFacts), ClientError> {
+        let check: Check<CreditReceipt, CreditFacts> = |keys, reply| {
+            let ClientReply::CreditReceipt(receipt) = reply else { return None };
+            let place = (receipt.header.height, receipt.path.index);
+            let facts = verify_credit_receipt(keys, &receipt);
+            Some((place, facts.map(|facts| (*receipt, facts))))
+        };
+        self.proof(committee, (height, leaf), check).await
+    }
+
+    /// Asks for what stands at a leaf until a member proves it.
+    async fn proof<R: Send + 'static, F: Send + 'static>(
+        &self,
+        committee: CommitteeId,
+        (height, leaf): (Height, u32),
+        check: Check<R, F>,
+    ) -> Result<(R, F), ClientError> {
         self.known(committee)?;
         let request = ClientRequest::Receipt(ReceiptRequest { height, leaf });
         let inner = self.inner.clone();
@@ -118,15 +126,14 @@ impl Client {
             let (inner, request) = (inner.clone(), request.clone());
             Box::pin(async move {
                 inner.learn_newer(committee, stream).await?;
-                let ClientReply::CreditReceipt(receipt) = stream.ask(&request, inner.answer_max()).await? else {
-                    return Err(stream.incoming.lie(Lie::Unexpected));
-                };
-                let facts = verify_credit_receipt(inner.keyring(committee).newest(), &receipt);
-                let facts = facts.map_err(|error| stream.incoming.lie(error.into()))?;
-                if (receipt.header.height, receipt.path.index) != (height, u64::from(leaf)) {
+                let reply = stream.ask(&request, inner.answer_max()).await?;
+                let checked = check(inner.keyring(committee).newest(), reply);
+                let (place, proven) = checked.ok_or_else(|| stream.incoming.lie(Lie::Unexpected))?;
+                let proven = proven.map_err(|error| stream.incoming.lie(error.into()))?;
+                if place != (height, u64::from(leaf)) {
                     return Err(stream.incoming.lie(Lie::NotAskedFor(height)));
                 }
-                Ok((*receipt, facts))
+                Ok(proven)
             })
         });
         asked.await

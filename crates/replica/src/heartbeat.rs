@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a difference between two members is seen within one heartbeat and pushed by whoever has
 //! more: DAG blocks by consensus (`PeerStatus`), certificates from here. Somebody who asks for a reply
-//! gets one at most every quarter of the period.
+//! gets one at most every quarter of the period, or of a second where the period is longer.
 //!
 //! What a peer claims here is only ever a hint; f + 1 equal claims start a catch-up.
 
