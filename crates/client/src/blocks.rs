@@ -5,6 +5,8 @@
 //! next height at the next member. Bounded: when the reader does not keep up, nothing more is read from the
 //! member, who may then end the stream; it is opened again from the next height.
 
+mod rhythm;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,19 +17,20 @@ use shardpay_types::{
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::check::{Checker, VerifiedBlock, VerifiedPart};
 use crate::client::Inner;
 use crate::error::{ClientError, Lie, LinkError};
 use crate::link::Stream;
 
+use rhythm::Rhythm;
+
 /// Verified blocks that wait for the reader.
 const WAITING_MAX: usize = 16;
 /// Pause after a member failed, doubled up to [`PAUSE_MAX`] while no member delivers.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-
 /// What a stream shall deliver.
 #[derive(Debug, Clone)]
 pub struct Subscription {
@@ -37,7 +40,8 @@ pub struct Subscription {
     pub from: Height,
     /// Whole blocks (`None`), or proofs for these accounts, at most [`FILTER_ACCOUNTS_MAX`].
     pub accounts: Option<Vec<PublicKey>>,
-    /// How long a member may deliver nothing before others are asked whether there is something.
+    /// How long a member may deliver nothing, at most, before others are asked whether there is something: less
+    /// while blocks come often.
     pub silence: Duration,
 }
 
@@ -100,7 +104,7 @@ impl BlockStream {
             committee: subscription.committee,
             accounts,
             filter,
-            silence: subscription.silence,
+            rhythm: Rhythm::new(subscription.silence),
             turn: usize::from(subscription.committee.index() as u8),
             counters: counters.clone(),
             sender,
@@ -141,7 +145,7 @@ struct Follower {
     committee: CommitteeId,
     accounts: Vec<PublicKey>,
     filter: Option<List<PublicKey, FILTER_ACCOUNTS_MAX>>,
-    silence: Duration,
+    rhythm: Rhythm,
     /// Whose turn it is, modulo the number of members.
     turn: usize,
     counters: Arc<Counters>,
@@ -174,6 +178,7 @@ impl Follower {
                 Err(TurnEnd::Unwanted) => return,
                 Err(TurnEnd::Overtaken(stream)) => {
                     self.counters.silences.fetch_add(1, Ordering::Relaxed);
+                    self.rhythm.silent();
                     next_stream = Some(*stream);
                     continue;
                 }
@@ -218,19 +223,24 @@ impl Follower {
         }
         let subscribe = Subscribe { from: self.checker.next(), accounts: self.filter.clone() };
         stream.outgoing.request(&ClientRequest::Subscribe(subscribe)).await?;
+        let mut last = None;
         loop {
             // A reply that is half read when the time runs out is read on afterwards.
             let reply = {
                 let reading = stream.incoming.reply();
                 tokio::pin!(reading);
                 loop {
-                    match timeout(self.silence, &mut reading).await {
+                    match timeout(self.rhythm.silence(), &mut reading).await {
                         Ok(reply) => break reply?,
                         Err(_) if self.sender.is_closed() => return Err(TurnEnd::Unwanted),
                         Err(_) => self.look_around().await?,
                     }
                 }
             };
+            let now = Instant::now();
+            if let Some(last) = last.replace(now) {
+                self.rhythm.block(now.duration_since(last));
+            }
             let verified = match self.check(reply) {
                 Ok(verified) => verified,
                 Err(lie) => return Err(stream.incoming.lie(lie).into()),
@@ -251,7 +261,11 @@ impl Follower {
         self.turn += 1;
         match self.open(self.turn).await {
             Ok(stream) if stream.welcome.certified >= self.checker.next() => Err(TurnEnd::Overtaken(Box::new(stream))),
-            _ => Ok(()),
+            _ => {
+                // nothing to deliver: the next look comes later
+                self.rhythm.silent();
+                Ok(())
+            }
         }
     }
 

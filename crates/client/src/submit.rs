@@ -7,10 +7,12 @@
 //! ledger executes it once.
 //!
 //! All that is pending for one sender goes to one member, so that its sequences meet in one mempool; new
-//! senders go to the members in turn, a whole batch each, because members verify big batches cheaper.
+//! senders go to the members in turn, a whole batch each, because members verify big batches cheaper. A member
+//! whose stream breaks, or that is silent while others answer ([`pace`]), loses what it has not answered to others.
 
 mod book;
 mod lane;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +37,8 @@ pub struct SubmitOptions {
     pub in_flight_max: usize,
     /// How long a batch waits to grow.
     pub linger: Duration,
-    /// How long a member may take to execute before another one is tried; doubles with each attempt.
+    /// How long a member may take to execute before another one is tried; doubles with each attempt. A member
+    /// that answers nothing while others do is left long before, after three times what answers usually take.
     pub attempt_max: Duration,
     /// How long to wait for the certificate after a member said it executed.
     pub certify_max: Duration,
@@ -228,11 +231,7 @@ impl Runner {
         match event {
             LaneEvent::Up(slot) => self.book.up(slot, now),
             LaneEvent::Down(slot) => self.book.down(slot, now),
-            LaneEvent::Results(slot, results) => {
-                for result in &results {
-                    self.book.answer(slot, result, now);
-                }
-            }
+            LaneEvent::Results(slot, results) => self.book.answers(slot, &results, now),
         }
     }
 
@@ -242,6 +241,9 @@ impl Runner {
             if !self.lanes[slot].send(self.book.transactions(&batch)) {
                 self.book.not_taken(slot, &batch, now);
             }
+        }
+        for slot in self.book.take_silent() {
+            self.lanes[slot].reopen();
         }
     }
 

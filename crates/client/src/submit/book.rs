@@ -1,5 +1,8 @@
 //! What is in flight: where each transaction was sent, and when it is due again. No I/O, no clock.
 
+mod silence;
+mod standing;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,10 +12,9 @@ use shardpay_crypto::IdentifiedTransaction;
 use shardpay_types::{PublicKey, RejectReason, SUBMIT_MAX, Transaction, TxAnswer, TxId, TxResult};
 use tokio::time::Instant;
 
+use self::standing::{Standing, standing};
+use super::pace::{Pace, Watch};
 use super::{SubmitEvent, SubmitOptions, SubmitStats};
-
-/// Attempts after which a short balance is final: a credit may be under way.
-const SHORT_BALANCE_ATTEMPTS_MAX: u32 = 5;
 
 /// Takes the first eight bytes of what is random anyhow: hashes, and keys of the caller's own choosing.
 #[derive(Default)]
@@ -51,6 +53,8 @@ struct Pending {
     attempts: u32,
     phase: Phase,
     since: Instant,
+    /// When it was last written to a member.
+    sent_at: Instant,
     /// The timer that counts; earlier ones are void.
     timer: u32,
 }
@@ -66,6 +70,7 @@ struct Slot {
     /// Asked to be left alone until then.
     avoid_until: Option<Instant>,
     queue: Vec<TxId>,
+    watch: Watch,
 }
 
 /// What is told since the last call.
@@ -86,6 +91,10 @@ pub(super) struct Book {
     current: usize,
     timers: BinaryHeap<Reverse<(Instant, TxId, u32)>>,
     flush_at: Option<Instant>,
+    /// How long members usually take.
+    pace: Pace,
+    /// Members found silent, whose streams are to be opened anew.
+    silent: Vec<usize>,
     settled: Settled,
     stats: SubmitStats,
     /// State of the jitter's generator.
@@ -104,6 +113,8 @@ impl Book {
             current: (seed % members.max(1) as u64) as usize,
             timers: BinaryHeap::new(),
             flush_at: None,
+            pace: Pace::new(options.attempt_max),
+            silent: Vec::new(),
             settled: Settled::default(),
             stats: SubmitStats::default(),
             jitter: seed | 1,
@@ -121,7 +132,13 @@ impl Book {
     /// When [`Book::due`] has something to do next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let timer = self.timers.peek().map(|Reverse((at, ..))| *at);
-        self.flush_at.into_iter().chain(timer).min()
+        let silence = (0..self.slots.len()).filter_map(|slot| self.silent_at(slot)).min();
+        self.flush_at.into_iter().chain(timer).chain(silence).min()
+    }
+
+    /// Members whose streams are to be opened anew, since the last call.
+    pub(super) fn take_silent(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.silent)
     }
 
     /// Takes transactions in; one that is in flight already gives its place back.
@@ -142,7 +159,16 @@ impl Book {
                 }
                 None => self.current,
             };
-            let pending = Pending { transaction, sender, slot, attempts: 0, phase: Phase::Ready, since: now, timer: 0 };
+            let pending = Pending {
+                transaction,
+                sender,
+                slot,
+                attempts: 0,
+                phase: Phase::Ready,
+                since: now,
+                sent_at: now,
+                timer: 0,
+            };
             self.pending.insert(txid, pending);
             self.enqueue(slot, txid, now);
         }
@@ -157,22 +183,29 @@ impl Book {
     pub(super) fn up(&mut self, slot: usize, now: Instant) {
         self.slots[slot].up = true;
         self.slots[slot].avoid_until = None;
+        self.slots[slot].watch.opened();
         self.flush_at = Some(now);
     }
 
     /// A member's stream broke: what it had goes to others.
     pub(super) fn down(&mut self, slot: usize, now: Instant) {
         self.slots[slot].up = false;
+        self.stats.disconnects += self.send_elsewhere(slot, now);
+    }
+
+    /// What a member has and has not answered goes to others; returns how much that is.
+    fn send_elsewhere(&mut self, slot: usize, now: Instant) -> u64 {
         let lost = |(txid, pending): (&TxId, &Pending)| {
             (pending.slot == slot && pending.phase == Phase::Sent).then_some(*txid)
         };
         let mut lost: Vec<TxId> = self.pending.iter().filter_map(lost).collect();
         // In the order of sequences, so that they meet no gap where they go.
         lost.sort_by_key(|txid| self.pending.get(txid).and_then(|p| p.transaction.debit()).map(|(_, seq)| seq));
-        self.stats.disconnects += lost.len() as u64;
+        let count = lost.len() as u64;
         for txid in lost {
             self.retry(txid, now);
         }
+        count
     }
 
     /// A member did not take a batch: it goes elsewhere after a pause.
@@ -183,8 +216,26 @@ impl Book {
         }
     }
 
+    /// A member's answers.
+    pub(super) fn answers(&mut self, slot: usize, results: &[TxResult], now: Instant) {
+        let first_answered = |result: &TxResult| {
+            let pending = self.pending.get(&result.txid)?;
+            let clear = pending.slot == slot && pending.phase == Phase::Sent && pending.attempts == 1;
+            let executed = matches!(result.answer, TxAnswer::Executed(_));
+            (clear && executed).then(|| now.saturating_duration_since(pending.sent_at))
+        };
+        // what was sent twice tells nothing about how long an answer takes
+        if let Some(longest) = results.iter().filter_map(first_answered).max() {
+            self.pace.sample(longest);
+        }
+        self.slots[slot].watch.heard(now);
+        for result in results {
+            self.answer(slot, result, now);
+        }
+    }
+
     /// A member's answer.
-    pub(super) fn answer(&mut self, slot: usize, result: &TxResult, now: Instant) {
+    fn answer(&mut self, slot: usize, result: &TxResult, now: Instant) {
         let txid = result.txid;
         let Some(pending) = self.pending.get_mut(&txid) else { return };
         let current = pending.slot == slot && pending.phase == Phase::Sent;
@@ -238,6 +289,7 @@ impl Book {
     /// The batches to be sent now, by member.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, Vec<TxId>)> {
         self.run_timers(now);
+        self.run_silences(now);
         let full = self.slots.iter().any(|slot| slot.up && slot.queue.len() >= SUBMIT_MAX);
         if !full && self.flush_at.is_none_or(|at| at > now) {
             return Vec::new();
@@ -248,6 +300,9 @@ impl Book {
         for slot in 0..self.slots.len() {
             if !self.slots[slot].up {
                 continue;
+            }
+            if !self.slots[slot].queue.is_empty() {
+                self.slots[slot].watch.sent(now);
             }
             let queue = std::mem::take(&mut self.slots[slot].queue);
             for part in queue.chunks(SUBMIT_MAX) {
@@ -271,7 +326,7 @@ impl Book {
         if pending.phase != Phase::Ready || pending.slot != slot {
             return false;
         }
-        pending.phase = Phase::Sent;
+        (pending.phase, pending.sent_at) = (Phase::Sent, now);
         self.stats.resubmitted += u64::from(pending.attempts > 0);
         let patience = self.options.attempt_max * (1 << pending.attempts.min(4));
         pending.attempts += 1;
@@ -347,7 +402,8 @@ impl Book {
         let count = self.slots.len();
         let after = (1..=count).map(|step| (slot + step) % count);
         let there = after.filter(|slot| self.slots[*slot].up);
-        let willing = there.clone().find(|slot| self.slots[*slot].avoid_until.is_none_or(|until| until <= now));
+        let free = |slot: &usize| self.slots[*slot].avoid_until.is_none_or(|until| until <= now);
+        let willing = there.clone().find(|slot| free(slot) && !self.doubtful(*slot, now));
         willing.or_else(|| there.clone().next()).unwrap_or(slot)
     }
 
@@ -380,26 +436,5 @@ impl Book {
     }
 }
 
-/// What a refusal means for a transaction sent so many times.
-enum Standing {
-    /// Another attempt, later or elsewhere, may go through.
-    Passing,
-    /// It may be an earlier attempt that is in the way.
-    PerhapsOurs,
-    Final,
-}
-
-fn standing(reason: RejectReason, attempts: u32) -> Standing {
-    match reason {
-        RejectReason::SequenceGap
-        | RejectReason::TooFarAhead
-        | RejectReason::NotProposing
-        | RejectReason::EpochClosed
-        | RejectReason::DestinationBusy => Standing::Passing,
-        RejectReason::ShortBalance if attempts < SHORT_BALANCE_ATTEMPTS_MAX => Standing::Passing,
-        RejectReason::SequenceUsed | RejectReason::SequencePending | RejectReason::DepositUsed if attempts > 1 => {
-            Standing::PerhapsOurs
-        }
-        _ => Standing::Final,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use shardpay_types::{ClientReply, ClientRequest, List, NodeId, Submit, Transaction, TxResult};
-use tokio::sync::mpsc;
+use shardpay_types::{ClientReply, ClientRequest, List, Submit, Transaction, TxResult};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -34,13 +34,21 @@ pub(super) enum LaneEvent {
 /// One member's stream. Ends when dropped.
 pub(super) struct Lane {
     batches: mpsc::Sender<Vec<Transaction>>,
+    reopen: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Lane {
     pub(super) fn start(inner: Arc<Inner>, slot: usize, member: Endpoint, events: mpsc::Sender<LaneEvent>) -> Self {
         let (batches, queue) = mpsc::channel(BATCHES_MAX);
-        Self { batches, task: tokio::spawn(keep_open(inner, slot, member, queue, events)) }
+        let reopen = Arc::new(Notify::new());
+        let line = Line { slot, member, events, reopen: reopen.clone() };
+        Self { batches, reopen, task: tokio::spawn(keep_open(inner, line, queue)) }
+    }
+
+    /// Gives up the connection, if there is one, and dials again.
+    pub(super) fn reopen(&self) {
+        self.reopen.notify_waiters();
     }
 
     /// Queues a batch; false when the member does not keep up.
@@ -55,26 +63,27 @@ impl Drop for Lane {
     }
 }
 
-async fn keep_open(
-    inner: Arc<Inner>,
+/// What the task of a lane knows.
+struct Line {
     slot: usize,
     member: Endpoint,
-    mut queue: mpsc::Receiver<Vec<Transaction>>,
     events: mpsc::Sender<LaneEvent>,
-) {
+    reopen: Arc<Notify>,
+}
+
+async fn keep_open(inner: Arc<Inner>, line: Line, mut queue: mpsc::Receiver<Vec<Transaction>>) {
     let mut pause = REDIAL_MIN;
     loop {
-        let opened = inner.links.open(&member).await;
-        match opened {
+        match inner.links.open(&line.member).await {
             Ok(stream) => {
                 pause = REDIAL_MIN;
                 while queue.try_recv().is_ok() {}
-                if events.send(LaneEvent::Up(slot)).await.is_err() {
+                if line.events.send(LaneEvent::Up(line.slot)).await.is_err() {
                     return;
                 }
-                let error = serve(slot, member.node, stream, &mut queue, &events).await;
+                let error = serve(&line, stream, &mut queue).await;
                 tracing::debug!(%error, "submission stream lost");
-                if events.send(LaneEvent::Down(slot)).await.is_err() {
+                if line.events.send(LaneEvent::Down(line.slot)).await.is_err() {
                     return;
                 }
             }
@@ -85,14 +94,10 @@ async fn keep_open(
     }
 }
 
-/// Writes and reads until one of the two fails.
-async fn serve(
-    slot: usize,
-    node: NodeId,
-    stream: Stream,
-    queue: &mut mpsc::Receiver<Vec<Transaction>>,
-    events: &mpsc::Sender<LaneEvent>,
-) -> LinkError {
+/// Writes and reads until one of the two fails, or the stream is to be opened anew.
+async fn serve(line: &Line, stream: Stream, queue: &mut mpsc::Receiver<Vec<Transaction>>) -> LinkError {
+    let (slot, node, events) = (line.slot, line.member.node, &line.events);
+    let reopen = line.reopen.notified();
     let Stream { mut outgoing, mut incoming, connection, .. } = stream;
     let unanswered = AtomicBool::new(false);
     let write = async {
@@ -135,5 +140,9 @@ async fn serve(
     tokio::select! {
         error = write => error,
         error = read => error,
+        () = reopen => {
+            connection.close();
+            LinkError::Silent(node)
+        }
     }
 }
