@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-use rustix::time::{ClockId, clock_gettime};
 use shardpay_client::SubmitEvent;
 use shardpay_crypto::{IdentifiedTransaction, Keypair};
 use shardpay_push::PushTargets;
@@ -18,14 +17,17 @@ use shardpay_types::CommitteeId;
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
+use crate::cpu::{Cpu, CpuUse};
 use crate::fund;
-use crate::held::Held;
+use crate::held::{Held, NoPayment};
 use crate::network::{Happening, Network};
 use crate::pacer::{Pace, Pacer};
 use crate::progress::{Line, Phase, Progress, by_committee};
 use crate::random::Chance;
 use crate::schedule::Schedule;
 use crate::series::Series;
+use crate::short::shortfalls;
+use crate::start::StartAt;
 use crate::tracker::{Flight, Tracker};
 use crate::workload::{Producer, READY_MIN, Supply};
 
@@ -35,8 +37,6 @@ const TICK: Duration = Duration::from_millis(2);
 const SIGN_AHEAD_MAX: usize = 1 << 20;
 /// Rate up to which a closed loop finds its payments signed.
 const CLOSED_RATE_GUESS: f64 = 30_000.0;
-/// How late a 99th percentile of sends may be before this process counts as the bottleneck.
-const LAG_P99_MAX_US: u64 = 20_000;
 
 /// What a run needs.
 pub struct Plan {
@@ -52,6 +52,8 @@ pub struct Plan {
     pub issuer: Option<Keypair>,
     /// Who gets the metrics beside `series.lp`.
     pub telemetry_push: PushTargets,
+    /// When the load begins; without it as soon as all is prepared.
+    pub start_at: Option<StartAt>,
 }
 
 /// The state of a run.
@@ -87,6 +89,11 @@ impl Run {
     ) -> Result<Self> {
         let load = &plan.spec.load;
         let (process, processes) = plan.share;
+        if plan.start_at.is_some() && matches!(load.rate, Rate::Fraction { .. }) {
+            bail!(
+                "--start-at: load.rate of kind \"fraction\" probes first, and each process ends that at its own time"
+            );
+        }
         if load.accounts < 2 * processes {
             bail!("load.accounts = {}: at least 2 per process are needed", load.accounts);
         }
@@ -113,9 +120,9 @@ impl Run {
     /// Runs all phases and writes the results.
     pub async fn run(mut self) -> Result<LoadResult> {
         let rate = self.resolve_rate().await?;
-        let (duration, processes) = (self.plan.spec.duration(), self.plan.share.1);
-        let chance = Chance::new(self.plan.spec.load.seed, "schedule", self.plan.share.0 as u64);
-        let pace = match (Schedule::new(&rate, duration, processes, chance), &rate) {
+        let (duration, (process, processes)) = (self.plan.spec.duration(), self.plan.share);
+        let chance = Chance::new(self.plan.spec.load.seed, "schedule", process as u64);
+        let pace = match (Schedule::new(&rate, duration, (process, processes), chance), &rate) {
             (Some(schedule), _) => {
                 self.result.asked_per_second = schedule.expected() as f64 / duration.as_secs_f64();
                 self.sign(schedule.expected() as usize);
@@ -127,20 +134,38 @@ impl Run {
             }
             (None, _) => bail!("a fraction of a closed loop was not resolved"),
         };
-        let process = self.plan.share.0;
+        let begun = self.start().await?;
         let mut latencies = LatencyWriter::create(&self.plan.out.latencies(process), SystemTime::now())?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.result.started_us = u64::try_from(started.as_micros()).unwrap_or(u64::MAX);
-        let (cpu, begun, starved) = (cpu_time(), Instant::now(), self.supply.starved);
-        let end = self.phase(Phase::Load, pace, duration, Some(&mut latencies)).await?;
+        let cpu = Cpu::now()?;
+        let end = self.phase((Phase::Load, begun), pace, duration, Some(&mut latencies)).await?;
         self.result.seconds = begun.elapsed().as_secs_f64();
-        let used = cpu_time().saturating_sub(cpu);
-        self.result.cpu_us = u64::try_from(used.as_micros()).unwrap_or(u64::MAX);
+        let cpu = Cpu::now()?.since(&cpu);
+        self.result.cpu_us = u64::try_from(cpu.own.as_micros()).unwrap_or(u64::MAX);
+        self.result.machine_busy = cpu.machine_busy;
         self.drain(begun, Some(&mut latencies)).await?;
-        let starved = self.supply.starved - starved;
-        let (series, result) = self.finish(&end.pacer, starved)?;
+        let (series, result) = self.finish(&end.pacer, &cpu)?;
         series.finish().await;
         Ok(result)
+    }
+
+    /// The load's beginning, waited for when it is given; what others' payments do meanwhile is taken in, so
+    /// that no stream stands still.
+    async fn start(&mut self) -> Result<Instant> {
+        let Some(start_at) = self.plan.start_at else { return Ok(Instant::now()) };
+        let left = start_at.left(SystemTime::now(), "funding and signing took longer; choose a later time")?;
+        let begin = Instant::now() + left;
+        self.progress.line(&self.empty_line(Phase::Wait));
+        self.series.phase(Phase::Wait);
+        let mut stop = self.stop.clone();
+        loop {
+            tokio::select! {
+                happening = self.network.next() => self.happened(happening)?,
+                () = tokio::time::sleep_until(begin.into()) => return Ok(begin),
+                _ = stop.wait_for(|stopped| *stopped) => bail!("stopped before the load began"),
+            }
+        }
     }
 
     /// Turns a fraction of the closed-loop rate into a rate, by a probe.
@@ -152,7 +177,8 @@ impl Run {
         let processes = self.plan.share.1;
         self.sign((CLOSED_RATE_GUESS * probe_s / processes as f64) as usize);
         let pace = Pace::Closed((probe_in_flight / processes).max(1));
-        let end = self.phase(Phase::Probe, pace, Duration::from_secs_f64(probe_s), None).await?;
+        let now = Instant::now();
+        let end = self.phase((Phase::Probe, now), pace, Duration::from_secs_f64(probe_s), None).await?;
         self.drain(Instant::now(), None).await?;
         self.result.probe_per_second = end.certified_per_second;
         let all = end.certified_per_second * processes as f64;
@@ -170,12 +196,12 @@ impl Run {
 
     async fn phase(
         &mut self,
-        phase: Phase,
+        (phase, start): (Phase, Instant),
         pace: Pace,
         duration: Duration,
         mut latencies: Option<&mut LatencyWriter>,
     ) -> Result<PhaseEnd> {
-        let (start, certified) = (Instant::now(), self.tracker.certified);
+        let certified = self.tracker.certified;
         let in_flight_max = (self.plan.spec.load.max_in_flight / self.plan.share.1).max(1);
         let mut pacer = Pacer::new(pace, start, duration, in_flight_max);
         let measured = latencies.is_some();
@@ -193,11 +219,14 @@ impl Run {
             }
             let before = pacer.counts.offered;
             let due = pacer.due(now, self.tracker.in_flight());
-            let unsent = self.send(&due, now, measured);
-            pacer.unsent(unsent);
+            let mut sent = due.len() as u64;
+            if let Err((unsent, why)) = self.send(&due, now, measured) {
+                pacer.unsent(unsent, why);
+                sent -= unsent;
+            }
             self.tracker.second.offered += pacer.counts.offered - before;
             self.series.offered.add(pacer.counts.offered - before);
-            self.series.sent.add(due.len() as u64 - unsent);
+            self.series.sent.add(sent);
             if second.ended(now) {
                 self.tick(&mut second, &pacer, latencies.as_deref_mut())?;
             }
@@ -217,13 +246,16 @@ impl Run {
         Ok(PhaseEnd { certified_per_second: (self.tracker.certified - before) as f64 / seconds, pacer })
     }
 
-    /// Sends a payment for each intended time; returns how many could not be sent.
-    fn send(&mut self, due: &[Instant], now: Instant, measured: bool) -> u64 {
-        let mut unsent = 0;
-        for intended in due {
-            let Some(payment) = self.held.next(&self.tracker, &mut self.supply) else {
-                unsent += 1;
-                continue;
+    /// Sends a payment for each intended time; an error says for how many there was none, and why.
+    fn send(&mut self, due: &[Instant], now: Instant, measured: bool) -> Result<(), (u64, NoPayment)> {
+        let mut outcome = Ok(());
+        for (sent, intended) in due.iter().enumerate() {
+            let payment = match self.held.next(&self.tracker, &mut self.supply) {
+                Ok(payment) => payment,
+                Err(why) => {
+                    outcome = Err(((due.len() - sent) as u64, why));
+                    break;
+                }
             };
             let home = |number: u32| self.accounts.homes[number as usize];
             let path = (home(payment.payer), home(payment.payee));
@@ -248,7 +280,7 @@ impl Run {
                 }
             }
         }
-        unsent
+        outcome
     }
 
     fn happened(&mut self, happening: Option<Happening>) -> Result<()> {
@@ -330,7 +362,7 @@ impl Run {
         let (all, committees) = by_committee(&total, self.batches.len());
         let quantile = |q| (!all.is_empty()).then(|| crate::tracker::quantile_ms(&all, q));
         let counts = pacer.counts;
-        let skipped = counts.skipped_full + counts.skipped_late;
+        let skipped = pacer.skipped();
         self.progress.line(&Line {
             phase: second.phase,
             seconds: now.duration_since(second.begun).as_secs_f64(),
@@ -372,19 +404,19 @@ impl Run {
         }
     }
 
-    fn finish(mut self, pacer: &Pacer, starved: u64) -> Result<(Series, LoadResult)> {
+    fn finish(mut self, pacer: &Pacer, cpu: &CpuUse) -> Result<(Series, LoadResult)> {
         let counts = pacer.counts;
         let (resent, answers) = self.network.counts();
         let mut refusals: BTreeMap<String, u64> = std::mem::take(&mut self.tracker.refusals);
         refusals.extend(answers.get_key_value("busy").map(|(name, count)| (name.clone(), *count)));
         self.result.offered = counts.offered;
-        self.result.skipped = counts.skipped_full + counts.skipped_late;
+        self.result.skipped = pacer.skipped();
         self.result.sent = counts.offered - self.result.skipped;
         self.result.resent = resent;
         self.result.refusals = refusals;
         self.result.unresolved = self.tracker.give_up();
         self.result.send_lag_p99_us = if self.lag.is_empty() { 0 } else { self.lag.value_at_quantile(0.99) };
-        self.result.bottleneck = bottleneck(&self.result, counts.skipped_late, starved);
+        self.result.shortfalls = shortfalls(&self.result, &counts, cpu, self.plan.spec.load.max_in_flight);
         self.acks.flush()?;
         write_json(&self.plan.out.load_result(self.plan.share.0), &self.result)?;
         self.progress.line(&self.empty_line(Phase::Done));
@@ -415,23 +447,4 @@ impl Second {
     fn ended(&self, now: Instant) -> bool {
         now >= self.end()
     }
-}
-
-/// Why this process could not do what was asked, if so.
-fn bottleneck(result: &LoadResult, skipped_late: u64, starved: u64) -> Option<String> {
-    let cores = result.cpu_us as f64 / 1e6 / result.seconds.max(0.001);
-    if skipped_late * 200 > result.offered {
-        return Some(format!("{skipped_late} payments were skipped because loadgen was late ({cores:.2} cores used)"));
-    }
-    if starved > 0 && starved * 200 > result.offered {
-        return Some(format!("payments were not signed in time {starved} times"));
-    }
-    let lag = result.send_lag_p99_us;
-    (lag > LAG_P99_MAX_US)
-        .then(|| format!("1 % of the payments were sent more than {lag} µs late ({cores:.2} cores used)"))
-}
-
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

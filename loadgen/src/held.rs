@@ -12,6 +12,15 @@ const WINDOW_MAX: u16 = 48;
 /// Payments set aside over all payers; then nothing more is taken from the list.
 const HELD_MAX: usize = 8_192;
 
+/// Why there is no payment to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPayment {
+    /// The next one is not signed yet.
+    Unsigned,
+    /// So many were set aside that nothing more is taken from the list.
+    PayersFull,
+}
+
 /// Payments set aside, by payer.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -29,27 +38,27 @@ impl Held {
     }
 
     /// The next payment whose payer has room: one that was set aside, or else from `supply`.
-    pub fn next(&mut self, tracker: &Tracker, supply: &mut Supply) -> Option<Prepared> {
+    pub fn next(&mut self, tracker: &Tracker, supply: &mut Supply) -> Result<Prepared, NoPayment> {
         while let Some(payer) = self.ready.last().copied() {
             if has_room(tracker, payer)
                 && let Some(payment) = self.pop(payer)
             {
-                return Some(payment);
+                return Ok(payment);
             }
             self.ready.pop();
         }
         while self.count < HELD_MAX {
-            let payment = supply.take()?;
+            let payment = supply.take().ok_or(NoPayment::Unsigned)?;
             if tracker.is_dead(payment.payer) {
                 continue;
             }
             if has_room(tracker, payment.payer) && !self.queues.contains_key(&payment.payer) {
-                return Some(payment);
+                return Ok(payment);
             }
             self.queues.entry(payment.payer).or_default().push_back(payment);
             self.count += 1;
         }
-        None
+        Err(NoPayment::PayersFull)
     }
 
     fn pop(&mut self, payer: u32) -> Option<Prepared> {

@@ -2,10 +2,12 @@
 //!
 //! Payments are signed before they are needed ([`workload`]); [`schedule`] says when each is to be sent,
 //! [`pacer`] sends what is due and counts what it skips; [`tracker`] matches verified blocks with what is in
-//! flight; [`drive`] runs the phases. Files are those of `shardpay_run` (docs/RUNS.md).
+//! flight; [`drive`] runs the phases; [`short`] says why a load fell short. How to use it: docs/LOADGEN.md; its files:
+//! docs/RUNS.md.
 
 pub mod accounts;
 pub mod choice;
+pub mod cpu;
 pub mod drive;
 pub mod fund;
 pub mod held;
@@ -15,5 +17,7 @@ pub mod progress;
 pub mod random;
 pub mod schedule;
 pub mod series;
+pub mod short;
+pub mod start;
 pub mod tracker;
 pub mod workload;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
@@ -10,6 +11,7 @@ use shardpay_crypto::Keypair;
 use shardpay_loadgen::drive::{Plan, Run};
 use shardpay_loadgen::network::{Network, client_of, read_topology};
 use shardpay_loadgen::progress::{Progress, ProgressKind};
+use shardpay_loadgen::start::StartAt;
 use shardpay_push::PushTargets;
 use shardpay_run::{RunDir, Spec};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +48,10 @@ struct RunArgs {
     /// Which of how many processes this is, e.g. `0/2`.
     #[arg(long, default_value = "0/1", value_parser = parse_share)]
     process: (usize, usize),
+    /// When the load begins, the same for all processes of a run: milliseconds since 1970, or RFC 3339. Refused when
+    /// it has passed, at the start or once accounts are funded and payments signed.
+    #[arg(long, value_name = "TIME")]
+    start_at: Option<StartAt>,
     /// File with the issuer's seed, 64 hexadecimal digits; without it the accounts must have coins.
     #[arg(long)]
     issuer_seed: Option<PathBuf>,
@@ -78,6 +84,9 @@ fn read_seed(path: &Path) -> Result<Keypair> {
 
 async fn run(args: RunArgs) -> Result<()> {
     let spec = Spec::load(&args.spec, &args.set)?;
+    if let Some(start_at) = args.start_at {
+        start_at.left(SystemTime::now(), "too late to share a load")?;
+    }
     let issuer = args.issuer_seed.as_deref().map(read_seed).transpose()?;
     let topology = read_topology(&args.topology).await?;
     let kind = if std::io::stdout().is_terminal() { ProgressKind::Bar } else { ProgressKind::Json };
@@ -103,15 +112,15 @@ async fn run(args: RunArgs) -> Result<()> {
     let client = client_of(&topology)?;
     let network = Network::connect(client.clone(), spec.load.max_in_flight * 2 + 8_192).await?;
     let (out, cache, telemetry_push) = (RunDir::new(args.out), args.cache, args.telemetry_push);
-    let plan = Plan { spec, share: args.process, out, cache, issuer, telemetry_push };
+    let plan = Plan { spec, share: args.process, out, cache, issuer, telemetry_push, start_at: args.start_at };
     let prepared = tokio::select! {
         prepared = Run::prepare(plan, network, progress, stop) => prepared?,
         _ = stopped.changed() => bail!("stopped before the load began"),
     };
     let result = prepared.run().await?;
     client.close().await;
-    if let Some(why) = &result.bottleneck {
-        eprintln!("loadgen was the bottleneck: {why}");
+    for shortfall in &result.shortfalls {
+        eprintln!("{shortfall}");
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::held::NoPayment;
 use crate::schedule::Schedule;
 
 /// How late a payment may be sent; later ones are skipped.
@@ -28,6 +29,10 @@ pub struct PaceCounts {
     pub skipped_full: u64,
     /// Skipped because this process was late.
     pub skipped_late: u64,
+    /// No payment was signed: skipped times of an open loop, looks of a closed one.
+    pub unsigned: u64,
+    /// No payer had room: skipped times of an open loop, looks of a closed one.
+    pub payers_full: u64,
 }
 
 /// The pace of one phase.
@@ -60,11 +65,28 @@ impl Pacer {
         next.max(now + least).min(self.end.max(now + least))
     }
 
-    /// So many of those due found no payment that may be sent: skipped, or in a closed loop not asked for.
-    pub fn unsent(&mut self, count: u64) {
+    /// `count` of those due found no payment that may be sent, for that reason: skipped, or in a closed loop not
+    /// asked for.
+    pub fn unsent(&mut self, count: u64, why: NoPayment) {
+        let times = match self.pace {
+            Pace::Open(_) => count,
+            Pace::Closed(_) => {
+                self.counts.offered -= count;
+                u64::from(count > 0)
+            }
+        };
+        match why {
+            NoPayment::Unsigned => self.counts.unsigned += times,
+            NoPayment::PayersFull => self.counts.payers_full += times,
+        }
+    }
+
+    /// Offered and not sent, for whatever reason.
+    pub fn skipped(&self) -> u64 {
+        let counts = &self.counts;
         match self.pace {
-            Pace::Open(_) => self.counts.skipped_full += count,
-            Pace::Closed(_) => self.counts.offered -= count,
+            Pace::Open(_) => counts.skipped_full + counts.skipped_late + counts.unsigned + counts.payers_full,
+            Pace::Closed(_) => 0,
         }
     }
 
@@ -105,7 +127,7 @@ mod tests {
 
     fn pacer(per_second: f64, start: Instant) -> Pacer {
         let duration = Duration::from_secs(10);
-        let schedule = Schedule::new(&Rate::Constant { per_second }, duration, 1, Chance::new(1, "test", 0));
+        let schedule = Schedule::new(&Rate::Constant { per_second }, duration, (0, 1), Chance::new(1, "test", 0));
         Pacer::new(Pace::Open(schedule.unwrap()), start, duration, 1_000)
     }
 
@@ -136,6 +158,23 @@ mod tests {
         let mut pacer = pacer(1_000.0, start);
         assert_eq!(pacer.due(start + Duration::from_millis(40), 990).len(), 10);
         assert_eq!(pacer.counts.skipped_full, 31);
+    }
+
+    #[test]
+    fn what_found_no_payment_is_skipped_in_an_open_loop_and_not_asked_for_in_a_closed_one() {
+        let start = Instant::now();
+        let mut open = pacer(1_000.0, start);
+        assert_eq!(open.due(start + Duration::from_micros(9_500), 0).len(), 10);
+        open.unsent(3, NoPayment::Unsigned);
+        open.unsent(2, NoPayment::PayersFull);
+        assert_eq!((open.skipped(), open.counts.offered), (5, 10));
+        assert_eq!((open.counts.unsigned, open.counts.payers_full, open.counts.skipped_full), (3, 2, 0));
+        let mut closed = Pacer::new(Pace::Closed(64), start, Duration::from_secs(1), 64);
+        assert_eq!(closed.due(start, 0).len(), 64);
+        closed.unsent(60, NoPayment::Unsigned);
+        closed.unsent(0, NoPayment::PayersFull);
+        assert_eq!((closed.skipped(), closed.counts.offered), (0, 4));
+        assert_eq!((closed.counts.unsigned, closed.counts.payers_full), (1, 0));
     }
 
     #[test]

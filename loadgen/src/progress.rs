@@ -32,6 +32,8 @@ pub enum Phase {
     Fund,
     /// Payments are signed.
     Sign,
+    /// Waiting for the common start.
+    Wait,
     /// A closed loop finds the rate.
     Probe,
     /// The load.

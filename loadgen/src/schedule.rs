@@ -27,11 +27,13 @@ pub struct Schedule {
     next: f64,
     /// Number of times given.
     given: u64,
+    /// Where this process's times lie between two of its own, so that processes that begin together take turns.
+    offset: f64,
 }
 
 impl Schedule {
     /// One process's part (`1 / processes`) of an open loop; `None` for a closed one.
-    pub fn new(rate: &Rate, duration: Duration, processes: usize, chance: Chance) -> Option<Self> {
+    pub fn new(rate: &Rate, duration: Duration, (process, processes): (usize, usize), chance: Chance) -> Option<Self> {
         let part = processes as f64;
         let shape = match rate {
             Rate::Constant { per_second } => Shape::Even(per_second / part),
@@ -42,7 +44,8 @@ impl Schedule {
             Rate::Steps { steps_per_second } => Shape::Steps(steps_per_second.iter().map(|rate| rate / part).collect()),
             Rate::Closed { .. } | Rate::Fraction { .. } => return None,
         };
-        let mut schedule = Self { shape, duration: duration.as_secs_f64(), next: 0.0, given: 0 };
+        let offset = process as f64 / part;
+        let mut schedule = Self { shape, duration: duration.as_secs_f64(), next: 0.0, given: 0, offset };
         schedule.advance();
         Some(schedule)
     }
@@ -71,7 +74,7 @@ impl Schedule {
     }
 
     fn advance(&mut self) {
-        let number = self.given as f64;
+        let number = self.given as f64 + self.offset;
         self.next = match &mut self.shape {
             Shape::Even(rate) => number / *rate,
             Shape::Poisson(rate, chance) => self.next - (1.0 - chance.unit()).ln() / *rate,
@@ -109,7 +112,8 @@ mod tests {
     use super::*;
 
     fn times(rate: &Rate, seconds: u64) -> Vec<f64> {
-        let mut schedule = Schedule::new(rate, Duration::from_secs(seconds), 1, Chance::new(7, "test", 0)).unwrap();
+        let mut schedule =
+            Schedule::new(rate, Duration::from_secs(seconds), (0, 1), Chance::new(7, "test", 0)).unwrap();
         std::iter::from_fn(|| schedule.pop()).map(|time| time.as_secs_f64()).collect()
     }
 
@@ -145,7 +149,19 @@ mod tests {
     #[test]
     fn processes_share_the_rate() {
         let rate = Rate::Constant { per_second: 900.0 };
-        let part = Schedule::new(&rate, Duration::from_secs(1), 3, Chance::new(1, "test", 0)).unwrap();
-        assert_eq!(part.expected(), 300);
+        let part = |process| {
+            let schedule =
+                Schedule::new(&rate, Duration::from_secs(1), (process, 3), Chance::new(1, "test", 0)).unwrap();
+            assert_eq!(schedule.expected(), 300);
+            schedule
+        };
+        let mut times: Vec<f64> = (0..3)
+            .map(part)
+            .flat_map(|mut part| std::iter::from_fn(move || part.pop()))
+            .map(|time| time.as_secs_f64())
+            .collect();
+        times.sort_by(f64::total_cmp);
+        assert_eq!(times.len(), 900);
+        assert!(times.windows(2).all(|pair| (pair[1] - pair[0] - 1.0 / 900.0).abs() < 1e-6), "they take turns");
     }
 }

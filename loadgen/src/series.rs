@@ -90,6 +90,7 @@ impl Series {
         let text = match phase {
             Phase::Fund => "funding accounts",
             Phase::Sign => "signing payments",
+            Phase::Wait => "waiting for the common start",
             Phase::Probe => "probing: a closed loop finds the rate",
             Phase::Load => "load begins",
             Phase::Drain => "load ended, waiting for what is in flight",

@@ -198,8 +198,6 @@ pub struct Supply {
     ready: VecDeque<Prepared>,
     /// Segments ordered and not received.
     ordered: usize,
-    /// How often none was there when one was wanted.
-    pub starved: u64,
 }
 
 impl Supply {
@@ -211,7 +209,7 @@ impl Supply {
             while ordered.recv().is_ok() && sender.send(producer.segment()).is_ok() {}
         };
         std::thread::Builder::new().name("sign".to_owned()).spawn(body)?;
-        Ok(Self { orders, segments, ready: VecDeque::new(), ordered: 0, starved: 0 })
+        Ok(Self { orders, segments, ready: VecDeque::new(), ordered: 0 })
     }
 
     /// Blocks until so many payments are ready.
@@ -234,7 +232,6 @@ impl Supply {
                 self.order();
             }
         }
-        self.starved += u64::from(self.ready.is_empty());
         self.ready.pop_front()
     }
 

@@ -1,4 +1,5 @@
-//! Whole runs against a fake cluster over real QUIC, and the cache of signed payments.
+//! Whole runs against a fake cluster over real QUIC, in this process and as programs that share a load, and the
+//! cache of signed payments.
 
 #[path = "../../crates/client/tests/common/mod.rs"]
 mod common;
@@ -26,8 +27,15 @@ fn spec(rate: &str, rest: &str) -> Spec {
 async fn run(cluster: &Cluster, spec: Spec, out: &Path) -> LoadResult {
     let network = Network::connect(cluster.client(), 100_000).await.expect("members answer");
     let issuer = Some(Keypair::from_seed(&ISSUER_SEED));
-    let plan =
-        Plan { spec, share: (0, 1), out: RunDir::new(out), cache: None, issuer, telemetry_push: Default::default() };
+    let plan = Plan {
+        spec,
+        share: (0, 1),
+        out: RunDir::new(out),
+        cache: None,
+        issuer,
+        telemetry_push: Default::default(),
+        start_at: None,
+    };
     let (_stopper, stop) = tokio::sync::watch::channel(false);
     let run = Run::prepare(plan, network, Progress::new(ProgressKind::None), stop).await.expect("funded");
     run.run().await.expect("the load runs")

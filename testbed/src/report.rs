@@ -126,8 +126,8 @@ fn figures(summary: &Summary) -> String {
         let (before, during, after) = (faults.before_per_second, faults.during_per_second, faults.after_per_second);
         line("faults", format!("certified/s before {before:.0}, during {during:.0}, after {after:.0}"));
     }
-    if let Some(why) = &summary.loadgen_bottleneck {
-        line("caution", format!("loadgen was the bottleneck: {why}"));
+    for shortfall in &summary.shortfalls {
+        line("caution", shortfall.to_string());
     }
     text
 }

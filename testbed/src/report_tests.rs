@@ -1,7 +1,7 @@
 //! The table as people see it.
 
 use shardpay_audit::{Check, CheckName, Verdict};
-use shardpay_run::{LatencyMs, LoadResult, MachineUse, Phases, Spec};
+use shardpay_run::{LatencyMs, Lateness, LoadResult, MachineUse, Phases, Shortfall, Spec};
 
 use super::*;
 
@@ -93,6 +93,24 @@ fn faults_and_failures_are_told() {
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
+}
+
+#[test]
+fn every_shortfall_is_told_by_its_cause() {
+    let mut judged = judged(2);
+    assert!(!report(&judged, Path::new("/runs/t")).contains("caution"));
+    let late = Lateness { skipped: 312, lag_p99_ms: 60.91, loadgen_cores: 0.314, machine_busy: 0.987 };
+    judged.summary.shortfalls = vec![late.cause(), Shortfall::InFlightFull { skipped: 4_000, max_in_flight: 50_000 }];
+    let text = report(&judged, Path::new("/runs/t"));
+    for part in [
+        "caution         the machine was full, loadgen got no core in time: 312 payments were skipped as too late, 1 % \
+         of those sent were more than 60.9 ms late; loadgen used 0.31 cores, 99 % of the machine was in use\n",
+        "caution         certificates came later than payments were due: 4000 payments were skipped, as 50000 were in \
+         flight (load.max_in_flight)\n",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(!text.contains("loadgen was the"), "{text}");
 }
 
 #[test]

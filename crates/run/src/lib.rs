@@ -9,6 +9,7 @@ mod dir;
 mod host;
 mod latency;
 mod result;
+mod shortfall;
 mod spec;
 mod summary;
 
@@ -17,6 +18,7 @@ pub use dir::{RunDir, RunError, node_name, read_json, write_json, write_whole};
 pub use host::{GitState, HostFacts, RunRecord};
 pub use latency::{LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, new_latencies, read_latencies};
 pub use result::{LoadResult, SecondCounts};
+pub use shortfall::{Lateness, MACHINE_FULL, SEND_LAG_P99_MAX_MS, SHORTFALL_SHARE, Shortfall};
 pub use spec::{
     Cross, Distribution, Durability, Fault, FaultAction, Limits, Load, NodeOptions, NodeSelector, PlannedFault, Rate,
     Repeat, Spec, SpecError,

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shortfall::Shortfall;
+
 /// What a loadgen process did. Several processes of one run are added up with [`LoadResult::merge`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LoadResult {
@@ -19,7 +21,7 @@ pub struct LoadResult {
     pub offered: u64,
     /// Payments sent, each counted once.
     pub sent: u64,
-    /// Of the offered, those skipped because too many were in flight.
+    /// Of the offered, those that were not sent: too late, too many in flight, none signed.
     pub skipped: u64,
     /// Payments sent again.
     pub resent: u64,
@@ -31,8 +33,12 @@ pub struct LoadResult {
     pub send_lag_p99_us: u64,
     /// CPU time of the process over the load, in microseconds.
     pub cpu_us: u64,
-    /// Why the process itself was the bottleneck, when it was.
-    pub bottleneck: Option<String>,
+    /// Share of all the machine's cores in use over the load; 1 is all of them.
+    #[serde(default)]
+    pub machine_busy: f64,
+    /// Why the load fell short of what was asked; empty when it did not.
+    #[serde(default)]
+    pub shortfalls: Vec<Shortfall>,
     /// Per second of the load.
     pub series: Vec<SecondCounts>,
 }
@@ -62,9 +68,8 @@ impl LoadResult {
         self.unresolved += other.unresolved;
         self.cpu_us += other.cpu_us;
         self.send_lag_p99_us = self.send_lag_p99_us.max(other.send_lag_p99_us);
-        if self.bottleneck.is_none() {
-            self.bottleneck.clone_from(&other.bottleneck);
-        }
+        self.machine_busy = self.machine_busy.max(other.machine_busy);
+        Shortfall::merge(&mut self.shortfalls, &other.shortfalls);
         for (reason, count) in &other.refusals {
             *self.refusals.entry(reason.clone()).or_default() += count;
         }

@@ -9,6 +9,7 @@ use shardpay_types::CommitteeId;
 
 use crate::latency::{LatencyInterval, LatencyKind, new_latencies};
 use crate::result::LoadResult;
+use crate::shortfall::Shortfall;
 use crate::spec::{Durability, Limits, Spec};
 
 /// Latencies of one kind, in milliseconds. All 0 when `count` is.
@@ -118,7 +119,7 @@ pub struct Summary {
     pub per_committee: Vec<Figures>,
     /// Transactions refused and answers `Busy`, by reason.
     pub refusals: BTreeMap<String, u64>,
-    /// Payments skipped because too many were in flight.
+    /// Payments offered and not sent.
     pub skipped: u64,
     /// Payments neither certified nor refused when the run ended.
     pub unresolved: u64,
@@ -128,8 +129,8 @@ pub struct Summary {
     pub machine: MachineUse,
     /// Only with faults.
     pub faults: Option<Phases>,
-    /// Why loadgen itself was the bottleneck, when it was.
-    pub loadgen_bottleneck: Option<String>,
+    /// Why the load fell short of what was asked; empty when it did not.
+    pub shortfalls: Vec<Shortfall>,
 }
 
 /// Certified payments from a set of intervals, with their latencies.
@@ -164,7 +165,7 @@ fn figures(intervals: &[&LatencyInterval], committee: Option<CommitteeId>, secon
 
 impl Summary {
     /// Version of the keys described in `docs/RUNS.md`.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Works the figures out. Intervals that begin within the load, after the warm-up, count;
     /// `latencies` are those of all loadgen processes, `load` is their merged result.
@@ -201,7 +202,7 @@ impl Summary {
             cpu_us_per_payment: if total.all.certified > 0 { cpu_us as f64 / total.all.certified as f64 } else { 0.0 },
             machine,
             faults: spec.fault_window().map(|window| phases(&measured, (warmup, end), window)),
-            loadgen_bottleneck: load.bottleneck.clone(),
+            shortfalls: load.shortfalls.clone(),
         }
     }
 }
