@@ -1,4 +1,4 @@
-//! Frames out of a stream: u32 little-endian length, then the body.
+//! Frames out of a stream; [`crate::cut`] finds them in its bytes.
 //!
 //! Guarantees: a body is copied once, out of the datagrams into its own allocation (a slice of a datagram
 //! would keep up to 64 KiB alive for 200 bytes). Its bytes are taken from the connection's [`Budget`]
@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use quinn::{ReadError, RecvStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::cut::{BadLength, Cut, Cutter};
 use crate::error::FrameError;
 use crate::refusal::TransportRefusal;
 
@@ -21,7 +22,6 @@ use crate::refusal::TransportRefusal;
 const FRAME_OVERHEAD_BYTES: usize = 64;
 /// Most bytes taken out of the stream at a time.
 const CHUNK_BYTES: usize = 64 << 10;
-const LENGTH_BYTES: usize = 4;
 
 /// Bytes that received frames of one connection may hold.
 #[derive(Debug, Clone)]
@@ -98,13 +98,6 @@ impl From<ReadError> for FrameError {
     }
 }
 
-/// A body under way.
-struct Partial {
-    body: Vec<u8>,
-    length: usize,
-    share: OwnedSemaphorePermit,
-}
-
 /// Reads the frames of one stream.
 pub(crate) struct FrameReader {
     stream: RecvStream,
@@ -112,39 +105,47 @@ pub(crate) struct FrameReader {
     frame_max: usize,
     /// Bytes read and not looked at yet.
     chunk: Bytes,
-    header: [u8; LENGTH_BYTES],
-    header_filled: usize,
-    partial: Option<Partial>,
+    cutter: Cutter,
+    /// Of the body under way.
+    share: Option<OwnedSemaphorePermit>,
 }
 
 impl FrameReader {
     pub(crate) fn new(stream: RecvStream, budget: Budget, frame_max: usize) -> Self {
-        let (chunk, header) = (Bytes::new(), [0; LENGTH_BYTES]);
-        Self { stream, budget, frame_max, chunk, header, header_filled: 0, partial: None }
+        Self { stream, budget, frame_max, chunk: Bytes::new(), cutter: Cutter::new(frame_max), share: None }
     }
 
     /// The next frame; `None` when the stream was finished between two frames. After an error the stream
     /// is of no more use.
     pub(crate) async fn next(&mut self) -> Result<Option<Frame>, FrameError> {
         loop {
-            if self.partial.is_none() && self.header_filled == LENGTH_BYTES {
-                let length = self.announced_length()?;
-                let share = self.budget.share(length).await;
-                self.header_filled = 0;
-                self.partial = Some(Partial { body: Vec::with_capacity(length), length, share });
-            }
-            if let Some(frame) = self.take_from_chunk() {
-                return Ok(Some(frame));
-            }
-            // a length that is complete is looked at before anything more is waited for
-            let wants_bytes = self.partial.is_some() || self.header_filled < LENGTH_BYTES;
-            if wants_bytes && self.chunk.is_empty() {
-                match self.stream.read_chunk(CHUNK_BYTES, true).await? {
-                    Some(chunk) => self.chunk = chunk.bytes,
-                    None if self.header_filled == 0 && self.partial.is_none() => return Ok(None),
-                    None => return Err(FrameError::Truncated),
+            let mut bytes = &*self.chunk;
+            let cut = self.cutter.take(&mut bytes).map_err(|bad| self.refuse(bad))?;
+            let taken = self.chunk.len() - bytes.len();
+            self.chunk.advance(taken);
+            match cut {
+                Cut::Whole(body) => {
+                    let share = self.share.take().expect("a body begins with its share");
+                    return Ok(Some(Frame { body: body.into_boxed_slice(), _share: share }));
                 }
+                Cut::Announced(length) => {
+                    // a call that is dropped here finds the same length announced again
+                    self.share = Some(self.budget.share(length).await);
+                    self.cutter.begin();
+                }
+                Cut::Hungry => match self.stream.read_chunk(CHUNK_BYTES, true).await? {
+                    Some(chunk) => self.chunk = chunk.bytes,
+                    None if self.cutter.is_between_frames() => return Ok(None),
+                    None => return Err(FrameError::Truncated),
+                },
             }
+        }
+    }
+
+    fn refuse(&self, bad: BadLength) -> FrameError {
+        match bad {
+            BadLength::Empty => FrameError::Empty,
+            BadLength::TooLarge { bytes } => FrameError::TooLarge { bytes: bytes as u64, max: self.frame_max as u64 },
         }
     }
 
@@ -168,33 +169,5 @@ impl FrameReader {
     pub(crate) fn stop(&mut self, code: quinn::VarInt) {
         // an error means that the stream has ended already
         let _ = self.stream.stop(code);
-    }
-
-    fn announced_length(&self) -> Result<usize, FrameError> {
-        match u32::from_le_bytes(self.header) as usize {
-            0 => Err(FrameError::Empty),
-            length if length > self.frame_max => {
-                Err(FrameError::TooLarge { bytes: length as u64, max: self.frame_max as u64 })
-            }
-            length => Ok(length),
-        }
-    }
-
-    /// Moves bytes of the chunk on; a frame when one became whole.
-    fn take_from_chunk(&mut self) -> Option<Frame> {
-        let Some(partial) = &mut self.partial else {
-            let take = self.chunk.len().min(LENGTH_BYTES - self.header_filled);
-            self.header[self.header_filled..self.header_filled + take].copy_from_slice(&self.chunk[..take]);
-            self.header_filled += take;
-            self.chunk.advance(take);
-            return None;
-        };
-        let take = self.chunk.len().min(partial.length - partial.body.len());
-        partial.body.extend_from_slice(&self.chunk[..take]);
-        self.chunk.advance(take);
-        if partial.body.len() < partial.length {
-            return None;
-        }
-        self.partial.take().map(|whole| Frame { body: whole.body.into_boxed_slice(), _share: whole.share })
     }
 }

@@ -9,6 +9,7 @@
 //! Peer port: [`PeerNet`]. Client port: [`ClientServer`] in the node, [`ClientConnector`] in clients.
 
 pub mod client;
+mod cut;
 mod endpoint;
 mod error;
 mod frame;

@@ -37,7 +37,7 @@ pub(crate) fn peer_server(
     identity: &Identity,
     roster: Arc<dyn Admits>,
 ) -> Result<quinn::ServerConfig, TransportError> {
-    let verifier = MemberKeys { roster, algorithms: provider.signature_verification_algorithms };
+    let verifier = MemberKeys { roster, proof: Proof::new(provider, Shown::RawKey) };
     let mut tls = rustls::ServerConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -52,7 +52,7 @@ pub(crate) fn peer_client(
     identity: &Identity,
     expected: PublicKey,
 ) -> Result<quinn::ClientConfig, TransportError> {
-    let verifier = ExpectedKey { expected, raw: true, algorithms: provider.signature_verification_algorithms };
+    let verifier = ExpectedKey { expected, proof: Proof::new(provider, Shown::RawKey) };
     let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -81,7 +81,7 @@ pub(crate) fn client_client(
     provider: &Arc<CryptoProvider>,
     expected: PublicKey,
 ) -> Result<quinn::ClientConfig, TransportError> {
-    let verifier = ExpectedKey { expected, raw: false, algorithms: provider.signature_verification_algorithms };
+    let verifier = ExpectedKey { expected, proof: Proof::new(provider, Shown::Certificate) };
     let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -104,14 +104,93 @@ fn client(mut tls: rustls::ClientConfig, alpn: &[u8]) -> quinn::ClientConfig {
     quinn::ClientConfig::new(Arc::new(quic))
 }
 
-fn tls12_refused() -> Error {
-    Error::General("TLS 1.2 is not spoken here".to_owned())
+/// As what the other side shows its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// A raw public key (RFC 7250).
+    RawKey,
+    /// A certificate that holds it.
+    Certificate,
 }
 
-/// Takes clients with a member's raw key.
+/// How the other side shows its key, and how it proves that it holds it.
+#[derive(Debug, Clone, Copy)]
+struct Proof {
+    shown: Shown,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Proof {
+    fn new(provider: &CryptoProvider, shown: Shown) -> Self {
+        Self { shown, algorithms: provider.signature_verification_algorithms }
+    }
+
+    /// The key that is shown.
+    fn key(&self, shown: &CertificateDer<'_>) -> Result<PublicKey, Error> {
+        let key = match self.shown {
+            Shown::RawKey => key_of_spki(shown),
+            Shown::Certificate => {
+                let parsed = rustls::server::ParsedCertificate::try_from(shown)?;
+                key_of_spki(parsed.subject_public_key_info().as_ref())
+            }
+        };
+        key.ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))
+    }
+
+    /// Whether the key signed the handshake.
+    fn check(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self.shown {
+            Shown::RawKey => {
+                let spki = SubjectPublicKeyInfoDer::from(shown.as_ref());
+                verify_tls13_signature_with_raw_key(message, &spki, signed, &self.algorithms)
+            }
+            Shown::Certificate => verify_tls13_signature(message, shown, signed, &self.algorithms),
+        }
+    }
+}
+
+/// The methods that rustls' two verifier traits have in common, by the field `proof`.
+macro_rules! verified_by_proof {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            _message: &[u8],
+            _shown: &CertificateDer<'_>,
+            _signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Err(Error::General("TLS 1.2 is not spoken here".to_owned()))
+        }
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            shown: &CertificateDer<'_>,
+            signed: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            self.proof.check(message, shown, signed)
+        }
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            vec![SignatureScheme::ED25519]
+        }
+        fn requires_raw_public_keys(&self) -> bool {
+            self.proof.shown == Shown::RawKey
+        }
+    };
+}
+
+/// What is said of a key that is well shown and not taken.
+fn not_taken() -> Error {
+    Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
+}
+
+/// Takes clients with a member's key.
 struct MemberKeys {
     roster: Arc<dyn Admits>,
-    algorithms: WebPkiSupportedAlgorithms,
+    proof: Proof,
 }
 
 impl fmt::Debug for MemberKeys {
@@ -126,105 +205,33 @@ impl ClientCertVerifier for MemberKeys {
     }
     fn verify_client_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let key = key_of_spki(end_entity).ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
-        if self.roster.admits(&key) {
-            Ok(ClientCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
-        }
+        let key = self.proof.key(shown)?;
+        if self.roster.admits(&key) { Ok(ClientCertVerified::assertion()) } else { Err(not_taken()) }
     }
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(tls12_refused())
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_raw(message, cert, dss, &self.algorithms)
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
+    verified_by_proof!();
 }
 
 /// Takes a server with one certain key.
 #[derive(Debug)]
 struct ExpectedKey {
     expected: PublicKey,
-    /// Whether it is shown as a raw key; otherwise in a certificate.
-    raw: bool,
-    algorithms: WebPkiSupportedAlgorithms,
+    proof: Proof,
 }
 
 impl ServerCertVerifier for ExpectedKey {
     fn verify_server_cert(
         &self,
-        end_entity: &CertificateDer<'_>,
+        shown: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let key = if self.raw {
-            key_of_spki(end_entity)
-        } else {
-            let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
-            key_of_spki(parsed.subject_public_key_info().as_ref())
-        };
-        match key {
-            None => Err(Error::InvalidCertificate(CertificateError::BadEncoding)),
-            Some(key) if key == self.expected => Ok(ServerCertVerified::assertion()),
-            Some(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
-        }
+        if self.proof.key(shown)? == self.expected { Ok(ServerCertVerified::assertion()) } else { Err(not_taken()) }
     }
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(tls12_refused())
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        if self.raw {
-            verify_raw(message, cert, dss, &self.algorithms)
-        } else {
-            verify_tls13_signature(message, cert, dss, &self.algorithms)
-        }
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        self.raw
-    }
-}
-
-fn verify_raw(
-    message: &[u8],
-    spki: &CertificateDer<'_>,
-    dss: &DigitallySignedStruct,
-    algorithms: &WebPkiSupportedAlgorithms,
-) -> Result<HandshakeSignatureValid, Error> {
-    let spki = SubjectPublicKeyInfoDer::from(spki.as_ref());
-    verify_tls13_signature_with_raw_key(message, &spki, dss, algorithms)
+    verified_by_proof!();
 }

@@ -3,77 +3,18 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
+use common::any_server::peer_config;
 use common::{Node, all_connected, introduce, node, until};
-use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use shardpay_transport::{Identity, StreamClass, TransportRefusal};
 use shardpay_types::NodeId;
 
-/// Takes any server: what is tested is what the server takes.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ED25519]
-    }
-    fn requires_raw_public_keys(&self) -> bool {
-        true
-    }
-}
-
-/// Dials with the raw key of `seed`, with rustls' own key loading instead of the crate's.
+/// Dials with the raw key of `seed`.
 async fn dial(seed: u8, alpn: &[u8], to: SocketAddr) -> Result<(Endpoint, Connection), quinn::ConnectionError> {
-    // RFC 8410 §7: PKCS#8 of an ed25519 seed
-    let mut pkcs8 =
-        vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-    pkcs8.extend_from_slice(&[seed; 32]);
-    let key = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(pkcs8)).unwrap();
-    let shown: SubjectPublicKeyInfoDer<'_> = key.public_key().unwrap();
-    let shown = CertificateDer::from(shown.as_ref().to_vec());
-    let certified = Arc::new(rustls::sign::CertifiedKey::new(vec![shown], key));
-    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyServer))
-        .with_client_cert_resolver(Arc::new(rustls::client::AlwaysResolvesClientRawPublicKeys::new(certified)));
-    tls.alpn_protocols = vec![alpn.to_vec()];
-    let config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let endpoint = Endpoint::client(common::loopback()).unwrap();
-    let connection = endpoint.connect_with(config, to, "anything").unwrap().await?;
+    let connection = endpoint.connect_with(peer_config(seed, alpn), to, "anything").unwrap().await?;
     Ok((endpoint, connection))
 }
 

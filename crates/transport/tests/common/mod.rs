@@ -1,6 +1,8 @@
 //! What the tests of the ports share: nodes that record what they hear, and waiting with a bound.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub(crate) mod any_server;
+
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
