@@ -11,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use shardpay_sim::{Outcome, Overrides, Scenario, Sweep, SweepSummary, Variant, World};
 
+use crate::out::{complain, say};
+
 /// Seeds from which on a zero in the coverage table is a failure.
 const FULL_SWEEP: u64 = 2_000;
 
@@ -133,12 +135,12 @@ fn run_one(arguments: &Run) -> ExitCode {
     let trace = match arguments.trace.as_ref().map(File::create).transpose() {
         Ok(file) => file.map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write + Send>),
         Err(error) => {
-            eprintln!("sim: the trace file cannot be made: {error}");
+            complain!("sim: the trace file cannot be made: {error}");
             return ExitCode::from(2);
         }
     };
     let scenario = Scenario::draw(arguments.seed, &overrides);
-    println!(
+    say!(
         "seed {}: committees of {:?}, {:?} signatures, {} faults, byzantine {:?}",
         arguments.seed,
         scenario.topology.sizes(),
@@ -152,7 +154,7 @@ fn run_one(arguments: &Run) -> ExitCode {
     match outcome.report(&overrides) {
         None => ExitCode::SUCCESS,
         Some(report) => {
-            eprintln!("{report}");
+            complain!("{report}");
             ExitCode::FAILURE
         }
     }
@@ -160,8 +162,8 @@ fn run_one(arguments: &Run) -> ExitCode {
 
 fn print_outcome(outcome: &Outcome, wall: Duration) {
     let figures = &outcome.figures;
-    println!("trace digest {}", outcome.digest);
-    println!(
+    say!("trace digest {}", outcome.digest);
+    say!(
         "{:.3} virtual s in {:.2} s, {} events, {} messages, {} commits, {} ledger blocks",
         figures.virtual_micros as f64 / 1e6,
         wall.as_secs_f64(),
@@ -170,7 +172,7 @@ fn print_outcome(outcome: &Outcome, wall: Duration) {
         figures.commits,
         figures.blocks
     );
-    println!(
+    say!(
         "{} payments made, {} submissions taken in, {} transactions certified; {} faults, healed in {:.3} s",
         figures.payments,
         figures.submitted,
@@ -179,7 +181,7 @@ fn print_outcome(outcome: &Outcome, wall: Duration) {
         figures.heal_micros as f64 / 1e6
     );
     if let Some(cpu) = cpu_seconds() {
-        println!("processor time {cpu:.2} s");
+        say!("processor time {cpu:.2} s");
     }
 }
 
@@ -214,7 +216,7 @@ fn run_many(arguments: &SweepArguments) -> ExitCode {
     if let Some(path) = &arguments.json
         && let Err(error) = write_json(path, &summary)
     {
-        eprintln!("sim: {} cannot be written: {error}", path.display());
+        complain!("sim: {} cannot be written: {error}", path.display());
         return ExitCode::from(2);
     }
     let plain = sweep.overrides == Overrides::default();
@@ -231,13 +233,13 @@ fn write_json(path: &PathBuf, summary: &SweepSummary) -> std::io::Result<()> {
 
 fn print_summary(summary: &SweepSummary) {
     let figures = &summary.figures;
-    println!("coverage of faults and protocol branches");
+    say!("coverage of faults and protocol branches");
     for (name, count) in summary.coverage.table() {
-        println!("  {count:>12}  {name}");
+        say!("  {count:>12}  {name}");
     }
-    println!();
-    println!("runs by committees {:?}, committees by members {:?}", summary.committees, summary.sizes);
-    println!(
+    say!("");
+    say!("runs by committees {:?}, committees by members {:?}", summary.committees, summary.sizes);
+    say!(
         "commit {}: {} seeds in {:.1} s, {:.2} seeds/s; slowest seed {} took {:.2} s",
         summary.commit,
         summary.seeds,
@@ -246,7 +248,7 @@ fn print_summary(summary: &SweepSummary) {
         summary.slowest_run.0,
         summary.slowest_run.1
     );
-    println!(
+    say!(
         "{:.0} virtual s, {} payments made, {} transactions certified, {} faults, {} messages",
         figures.virtual_micros as f64 / 1e6,
         figures.payments,
@@ -254,13 +256,13 @@ fn print_summary(summary: &SweepSummary) {
         figures.faults,
         figures.messages
     );
-    println!("worst time to heal {:.3} s (seed {})", figures.heal_micros as f64 / 1e6, summary.slowest_heal_seed);
+    say!("worst time to heal {:.3} s (seed {})", figures.heal_micros as f64 / 1e6, summary.slowest_heal_seed);
     if !summary.missing.is_empty() {
-        println!("not met in these seeds: {}", summary.missing.join(", "));
+        say!("not met in these seeds: {}", summary.missing.join(", "));
     }
     for found in &summary.violations {
-        eprintln!("VIOLATION of \"{}\", seed {}: {}", found.violation.rule, found.seed, found.violation.what);
-        eprintln!("  replay: {}", found.replay);
+        complain!("VIOLATION of \"{}\", seed {}: {}", found.violation.rule, found.seed, found.violation.what);
+        complain!("  replay: {}", found.replay);
     }
-    println!("{} violations", summary.violations.len());
+    say!("{} violations", summary.violations.len());
 }

@@ -1,6 +1,7 @@
 //! The simulator's command line: one seed, or many.
 
 mod cli;
+mod out;
 
 use std::process::ExitCode;
 
