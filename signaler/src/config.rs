@@ -17,6 +17,7 @@ use shardpay_settings::{ConfigError, read, read_config, wrong};
 use shardpay_types::{Amount, CommitteePlan, Constants, Epoch, List, MEMBERS_MAX, Plan, PlanHash, PublicKey, Version};
 
 use crate::desk::OperatorToken;
+use crate::door::ConnectionLimits;
 use crate::settings::{EpochClock, Settings};
 
 /// Fewest characters of an operator token.
@@ -58,6 +59,7 @@ pub struct Flags {
 #[serde(deny_unknown_fields, default)]
 struct File {
     listen: Option<String>,
+    connections_max: Option<usize>,
     data_dir: Option<PathBuf>,
     network: NetworkSection,
     constants: ConstantsSection,
@@ -119,6 +121,8 @@ struct OperatorSection {
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// How many may connect.
+    pub connections: ConnectionLimits,
     /// The store's directory.
     pub data_dir: PathBuf,
     /// The network.
@@ -138,6 +142,11 @@ impl Config {
         let listen = flags.listen.or(file.listen).unwrap_or_else(|| "127.0.0.1:7000".to_owned());
         let listen =
             listen.parse().map_err(|_| wrong("listen", format!("{listen:?} is no address like 127.0.0.1:7000")))?;
+        let connections = file.connections_max.unwrap_or(ConnectionLimits::MAX);
+        if !(1..=65_536).contains(&connections) {
+            return Err(wrong("connections_max", "must be 1 to 65,536"));
+        }
+        let connections = ConnectionLimits { max: connections, ..ConnectionLimits::default() };
         let data_dir = flags.data_dir.or_else(|| from_file(file.data_dir));
         let committees =
             flags.committees.or(network.committees).ok_or_else(|| wrong("network.committees", "missing"))?;
@@ -166,7 +175,7 @@ impl Config {
         check(&settings)?;
         let data_dir = data_dir.ok_or_else(|| wrong("data_dir", "missing"))?;
         let telemetry_push = flags.telemetry_push.unwrap_or(file.telemetry.push);
-        Ok(Self { listen, data_dir, settings, operator, telemetry_push })
+        Ok(Self { listen, connections, data_dir, settings, operator, telemetry_push })
     }
 }
 

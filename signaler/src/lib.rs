@@ -6,6 +6,7 @@
 mod api;
 mod config;
 mod desk;
+mod door;
 mod metrics;
 mod network;
 mod refusal;
@@ -15,6 +16,7 @@ mod store;
 
 pub use config::{Config, Flags};
 pub use desk::OperatorToken;
+pub use door::ConnectionLimits;
 pub use network::RestoreError;
 pub use server::{Server, ServerError, Start};
 pub use settings::{EpochClock, Settings};

@@ -64,6 +64,7 @@ fn run(flags: Flags) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let server = Server::start(Start {
             listen: config.listen,
+            connections: config.connections,
             data_dir: Some(config.data_dir),
             settings: config.settings,
             operator: config.operator,

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::api;
 use crate::desk::{Desk, OperatorToken, Stop, now_us};
+use crate::door::{ConnectionLimits, Door};
 use crate::metrics::{Metrics, Series};
 use crate::network::{Network, RestoreError};
 use crate::settings::Settings;
@@ -63,6 +64,8 @@ pub enum ServerError {
 pub struct Start {
     /// Where to listen; port 0 lets the system pick.
     pub listen: SocketAddr,
+    /// How many may connect.
+    pub connections: ConnectionLimits,
     /// Where `series.lp` and `address` are written; none writes neither.
     pub data_dir: Option<PathBuf>,
     /// The network.
@@ -111,7 +114,7 @@ impl Server {
         info!(%addr, network = %network.name(), phase = %network.phase(), epoch = %network.epoch(), "signaler up");
         let desk = Arc::new(Desk::new(network, start.store, start.operator, metrics));
         let ticking = tokio::spawn(tick(desk.clone(), series));
-        let serving = tokio::spawn(serve(desk.clone(), listener));
+        let serving = tokio::spawn(serve(desk.clone(), Door::new(listener, start.connections, desk.clone())));
         Ok(Self { addr, desk, serving, ticking })
     }
 
@@ -143,12 +146,12 @@ impl Server {
     }
 }
 
-async fn serve(desk: Arc<Desk>, listener: TcpListener) {
+async fn serve(desk: Arc<Desk>, door: Door) {
     let stopping = desk.clone();
     let stopped = async move {
         stopping.stopped().await;
     };
-    if let Err(err) = axum::serve(listener, api::router(desk.clone())).with_graceful_shutdown(stopped).await {
+    if let Err(err) = axum::serve(door, api::router(desk.clone())).with_graceful_shutdown(stopped).await {
         warn!(%err, "serving ended");
         desk.stop(Stop::Asked);
     }

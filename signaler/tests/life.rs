@@ -135,6 +135,35 @@ async fn the_epoch_clock_closes_by_height() {
 }
 
 #[tokio::test]
+async fn the_epoch_clock_closes_and_opens_by_seconds() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut settings = settings();
+    let after = std::time::Duration::from_secs(1);
+    settings.clock = EpochClock { after: Some(after), heights: None };
+    let (server, client) = start(dir.path(), settings.clone()).await;
+    register_all(&client).await;
+    approve(&client, 3).await;
+    let mut opened = std::time::Instant::now();
+    for epoch in 0..3 {
+        // nobody orders it: the clock does, not before its time
+        wait_for(&client, Phase::Closing, epoch).await;
+        let ran = opened.elapsed();
+        assert!(ran + std::time::Duration::from_millis(500) > after, "epoch {epoch} closed after {ran:?}");
+        approve(&client, 3).await;
+        assert_eq!(phase(&client).await, (Phase::Handover, epoch));
+        opened = std::time::Instant::now();
+        beat_all(&client, epoch + 1).await;
+        let (phase, running) = phase(&client).await;
+        assert!(running == epoch + 1 && [Phase::Producing, Phase::Closing].contains(&phase), "{phase} {running}");
+    }
+    // the clock goes on over a restart: it counts from the epoch's start, which is in the store
+    server.shutdown().await.expect("ends");
+    let (server, client) = start(dir.path(), settings).await;
+    wait_for(&client, Phase::Closing, 3).await;
+    server.shutdown().await.expect("ends");
+}
+
+#[tokio::test]
 async fn long_polls_wake_on_changes_and_silent_nodes_go_down() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut settings = settings();

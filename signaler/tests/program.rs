@@ -107,6 +107,7 @@ fn configuration_errors_name_the_key() {
         (format!("{issuer}\nallow_list = \"none\""), "network.allow_list"),
         (format!("{issuer}\nallow_list = \"allowed\""), "network.allow_list line 3"),
         (format!("{issuer}\n[epochs]\nseconds = \"x\""), "seconds"),
+        (format!("{issuer}\n[epochs]\nseconds = 0"), "epochs.seconds"),
         (format!("{issuer}\n[epochs]\nheights = 0"), "epochs.heights"),
         (format!("{issuer}\n[constants]\nmint_cap = 9223372036854775807"), "mint_cap"),
     ];
@@ -114,6 +115,11 @@ fn configuration_errors_name_the_key() {
         let refused = signaler("check-config", &write_config(dir.path(), &more)).output().expect("runs");
         assert!(!refused.status.success() && text(&refused).contains(key), "{more}: {}", text(&refused));
     }
+    let config = write_config(dir.path(), &issuer);
+    let text_of_config = std::fs::read_to_string(&config).expect("read");
+    std::fs::write(&config, format!("connections_max = 0\n{text_of_config}")).expect("written");
+    let refused = signaler("check-config", &config).output().expect("runs");
+    assert!(!refused.status.success() && text(&refused).contains("connections_max"), "{}", text(&refused));
     let config = write_config(dir.path(), &issuer);
     let refused = signaler("check-config", &config).env("SIGNALER_MEMBERS", "3").output().expect("runs");
     assert!(text(&refused).contains("network.members"), "{}", text(&refused));

@@ -12,7 +12,9 @@ use shardpay_client::signaler::{
 };
 use shardpay_crypto::{Keypair, Signer, chain_id, plan_approval_message, plan_hash};
 use shardpay_push::PushTargets;
-use shardpay_signaler::{EpochClock, MemoryStore, OperatorToken, RocksStore, Server, ServerError, Settings, Start};
+use shardpay_signaler::{
+    ConnectionLimits, EpochClock, MemoryStore, OperatorToken, RocksStore, Server, ServerError, Settings, Start,
+};
 use shardpay_types::{CommitteeId, Constants, Epoch, Height, MemberIndex, Plan, PlanApproval, PublicKey, Round};
 
 pub(crate) const NETWORK: NetworkId = NetworkId([7; 32]);
@@ -50,6 +52,7 @@ pub(crate) async fn try_start(dir: &Path, settings: Settings) -> Result<Server, 
     let operator = Some(OperatorToken::new(TOKEN));
     Server::start(Start {
         listen,
+        connections: ConnectionLimits::default(),
         data_dir: Some(dir.to_owned()),
         settings,
         operator,
@@ -71,6 +74,7 @@ pub(crate) async fn start_in_memory(settings: Settings) -> (Server, SignalerClie
     let operator = Some(OperatorToken::new(TOKEN));
     let start = Start {
         listen,
+        connections: ConnectionLimits::default(),
         data_dir: None,
         settings,
         operator,
