@@ -43,6 +43,15 @@ impl Unflushed {
         Self { accounts, deposits, height, block_bytes: 0 }
     }
 
+    /// Puts what is older below what stands here.
+    fn take_back(&mut self, older: &Self) {
+        for (key, state) in &older.accounts {
+            self.accounts.entry(*key).or_insert(*state);
+        }
+        self.deposits.extend(&older.deposits);
+        self.block_bytes += older.block_bytes;
+    }
+
     /// Number of accounts and deposit references.
     fn len(&self) -> usize {
         self.accounts.len() + self.deposits.len()
@@ -154,7 +163,8 @@ impl Behind {
         self.db.get(Table::Deposits, deposit.as_bytes()).map(|found| found.is_some())
     }
 
-    /// Writes what was collected. Returns the number of entries.
+    /// Writes what was collected. Returns the number of entries. After a failure all of it waits again: the disk
+    /// holds a part of it, the flushed height is as before.
     pub(crate) fn flush(&self) -> Result<usize, StorageError> {
         let _one_at_a_time = self.flushing.lock().expect("flushing does not panic");
         let leaving = {
@@ -167,9 +177,13 @@ impl Behind {
             state.leaving = Some(leaving.clone());
             leaving
         };
-        self.write(&leaving)?;
+        let written = self.write(&leaving);
         let mut state = self.state();
         state.leaving = None;
+        if let Err(error) = written {
+            state.fresh.take_back(&leaving);
+            return Err(error);
+        }
         state.flushed = leaving.height;
         Ok(leaving.len())
     }
@@ -242,5 +256,50 @@ impl Behind {
         }
         newer.for_each(each);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::{ColumnFamilyDescriptor, DB, Options};
+    use shardpay_types::{Amount, Sequence};
+
+    use super::*;
+
+    /// A database that is read only: every flush fails, as on a full disk.
+    fn full(dir: &std::path::Path) -> Arc<Db> {
+        let tables = || Table::ALL.iter().map(|table| ColumnFamilyDescriptor::new(table.name(), Options::default()));
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        drop(DB::open_cf_descriptors(&options, dir, tables()).expect("made"));
+        let inner = DB::open_cf_descriptors_read_only(&Options::default(), dir, tables(), false);
+        Arc::new(Db::new(inner.expect("opened"), dir))
+    }
+
+    #[test]
+    fn a_flush_that_fails_loses_nothing() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let behind = Behind::recover(full(dir.path())).expect("an empty store");
+        let state = |balance| AccountState { balance: Amount::from_micros(balance), next_sequence: Sequence::new(0) };
+        let account = |n, balance| (PublicKey([n; 32]), state(balance));
+        let all = || {
+            let mut all = Vec::new();
+            behind.accounts(&mut |key, state| all.push((key, state))).expect("read");
+            all
+        };
+        behind.take(vec![account(1, 10), account(2, 20)], vec![DepositRef([1; 32])], Height::new(1), 100);
+        assert!(behind.flush().is_err());
+        assert_eq!((behind.flushed(), behind.waiting().entries), (Height::ZERO, 3));
+        // newer values stand above those that come back
+        behind.take(vec![account(2, 21), account(3, 30)], vec![DepositRef([2; 32])], Height::new(2), 50);
+        for _ in 0..3 {
+            assert!(behind.flush().is_err());
+            assert_eq!(all(), [account(1, 10), account(2, 21), account(3, 30)]);
+            let used = [1, 2, 3].map(|n| behind.deposit_used(&DepositRef([n; 32])).expect("read"));
+            assert_eq!(used, [true, true, false]);
+            let waiting = behind.waiting();
+            assert_eq!((behind.height(), waiting.entries, waiting.block_bytes), (Height::new(2), 5, 150));
+        }
     }
 }
