@@ -5,103 +5,22 @@
 //! told by the header's hash in it. Each must be synced (`fdatasync` of the log, begun after the write) before
 //! a datagram that could carry it leaves the peer port. A kill −9 cannot show this: the page cache survives it.
 
-use std::fs::File;
-use std::io::Write as _;
-use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod common;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use shardpay_crypto::{Keypair, Signer, chain_id, header_hash, plan_approval_message, plan_hash, transaction_message};
+use common::{Nodes, PATIENCE, free_ports, genesis, keypair, mint, prepare, run_arguments};
+use shardpay_crypto::{Signer, chain_id, header_hash};
 use shardpay_transport::ClientConnector;
-use shardpay_types::{
-    Amount, ClientReply, ClientRequest, Codec, CommitteeId, CommitteePlan, Constants, DepositRef, Epoch, EpochChange,
-    Height, Hello, List, MemberIndex, Mint, Plan, PlanApproval, PlanHash, Signature, SignedMint, Submit, Subscribe,
-    Transaction, Version,
-};
+use shardpay_types::{ClientReply, ClientRequest, Codec, Height, Hello, List, Plan, Submit, Subscribe, Version};
 
-/// Everything happens well within this, or never.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Mints submitted at once, for an own block of tens of KB.
 const MINTS: usize = 500;
 /// A datagram of at least that many bytes can carry a vote; acknowledgements are shorter.
 const VOTE_DATAGRAM: usize = 120;
-
-/// Processes that end with the test.
-struct Nodes(Vec<Child>);
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        for child in &mut self.0 {
-            // strace itself takes no signals: the node under it does
-            let own = child.id().to_string();
-            let below = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-            let pid = below.split_whitespace().next().unwrap_or(&own);
-            let _ = Command::new("kill").arg(pid).status();
-        }
-        for child in &mut self.0 {
-            let _ = child.wait();
-        }
-    }
-}
-
-fn seed(member: usize) -> [u8; 32] {
-    [member as u8 + 1; 32]
-}
-
-fn keypair(member: usize) -> Keypair {
-    Keypair::from_seed(&seed(member))
-}
-
-fn genesis() -> Plan {
-    let (shard_first, shard_count) = Plan::even_shards(1)[0];
-    let members = List::bounded((0..4).map(|member| keypair(member).public_key()).collect());
-    Plan {
-        version: Version,
-        epoch: Epoch::ZERO,
-        previous: PlanHash::ZERO,
-        salt: [5; 32],
-        issuer: Keypair::from_seed(&[99; 32]).public_key(),
-        constants: Constants::standard(1),
-        committees: List::bounded(vec![CommitteePlan { shard_first, shard_count, members }]),
-    }
-}
-
-fn approvals(plan: &Plan) -> Vec<PlanApproval> {
-    let hash = plan_hash(plan);
-    let message = plan_approval_message(&chain_id(plan), &hash, Epoch::ZERO);
-    let approval = |member| PlanApproval {
-        plan: hash,
-        epoch: Epoch::ZERO,
-        committee: CommitteeId::at(0),
-        member: MemberIndex::at(member),
-        signature: keypair(member).sign(&message),
-    };
-    (0..4).map(approval).collect()
-}
-
-/// Ports that were free a moment ago.
-fn free_ports(count: usize) -> Vec<SocketAddr> {
-    let sockets: Vec<UdpSocket> = (0..count).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
-    sockets.iter().map(|socket| socket.local_addr().expect("an address")).collect()
-}
-
-/// What a node needs to start without a signaler.
-fn prepare(dir: &Path, member: usize, plan: &Plan, peers: &[SocketAddr]) {
-    std::fs::create_dir_all(dir).expect("a directory");
-    let mut key = File::options().write(true).create_new(true).mode(0o600).open(dir.join("key")).expect("a key file");
-    let digits: String = seed(member).iter().map(|byte| format!("{byte:02x}")).collect();
-    key.write_all(digits.as_bytes()).expect("written");
-    let change = EpochChange { plan: plan.clone(), approvals: List::bounded(approvals(plan)) };
-    std::fs::write(dir.join("genesis"), change.to_bytes()).expect("written");
-    let nodes = peers.iter().enumerate().map(|(member, addr)| {
-        let key = keypair(member).public_key().to_string();
-        serde_json::json!({ "committee": 0, "member": member, "key": key, "addr": addr })
-    });
-    let nodes = serde_json::json!({ "nodes": nodes.collect::<Vec<_>>() });
-    std::fs::write(dir.join("peers.json"), nodes.to_string()).expect("written");
-}
 
 fn start(dir: &Path, peers: SocketAddr, clients: SocketAddr, trace: Option<&Path>) -> Child {
     let node = env!("CARGO_BIN_EXE_node");
@@ -115,26 +34,10 @@ fn start(dir: &Path, peers: SocketAddr, clients: SocketAddr, trace: Option<&Path
             strace
         }
     };
-    let dir_text = dir.to_str().expect("text");
-    command.args(["run", "--data-dir", dir_text, "--signaler", "http://127.0.0.1:9"]);
-    command.args(["--listen-peers", &peers.to_string(), "--listen-clients", &clients.to_string()]);
+    run_arguments(&mut command, dir, peers, clients);
     command.args(["--min-round-delay-ms", "1000", "--leader-timeout-ms", "5000", "--heartbeat-ms", "5000"]);
-    command.args(["--telemetry-ms", "0", "--log", "warn"]);
+    command.args(["--telemetry-ms", "0"]);
     command.stdout(Stdio::null()).spawn().expect("starts")
-}
-
-fn mints(plan: &Plan) -> Vec<Transaction> {
-    let issuer = Keypair::from_seed(&[99; 32]);
-    let mint = |n: usize| {
-        let mut deposit = [0; 32];
-        deposit[..8].copy_from_slice(&n.to_le_bytes());
-        let recipient = keypair(n % 4).public_key();
-        let body = Mint { recipient, amount: Amount::from_micros(1), deposit_ref: DepositRef(deposit) };
-        let unsigned = Transaction::Mint(SignedMint { body, signature: Signature::ZERO });
-        let signature = issuer.sign(&transaction_message(&chain_id(plan), &unsigned));
-        Transaction::Mint(SignedMint { body, signature })
-    };
-    (0..MINTS).map(mint).collect()
 }
 
 /// Submits the mints to a node and returns the hash of the header that most of them got (the first ones wake
@@ -162,7 +65,8 @@ async fn pay(plan: &Plan, addr: SocketAddr) -> [u8; 32] {
     };
     let subscribe = ClientRequest::Subscribe(Subscribe { from: Height::new(1), accounts: None });
     send.send(subscribe.to_bytes().into()).await.expect("sent");
-    let submit = ClientRequest::Submit(Submit { transactions: List::bounded(mints(plan)) });
+    let mints = (0..MINTS).map(|n| mint(plan, keypair(n % 4).public_key(), 1, n)).collect();
+    let submit = ClientRequest::Submit(Submit { transactions: List::bounded(mints) });
     send.send(submit.to_bytes().into()).await.expect("sent");
     loop {
         let frame = receive.next().await.expect("an answer").expect("an answer");
@@ -248,7 +152,7 @@ async fn records_are_synced_before_what_depends_on_them_is_sent() {
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).status();
     assert!(found.is_ok_and(|status| status.success()), "this test needs strace: apt-get install strace");
     let dir = tempfile::tempdir().expect("a directory");
-    let plan = genesis();
+    let plan = genesis(1);
     let ports = free_ports(8);
     let (peers, clients) = ports.split_at(4);
     let trace: PathBuf = dir.path().join("trace");

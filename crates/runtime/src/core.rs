@@ -87,8 +87,10 @@ enum Next {
 }
 
 impl Core {
-    /// Works until [`Mail::Stop`] or a failing store.
+    /// Works until [`Mail::Stop`] or a failing store. However it ends, the thread that syncs ends after it: nobody else
+    /// would tell it to.
     pub(crate) fn run(mut self) -> Result<(), Halt> {
+        let _stops = StopsSync(self.ports.sync.clone());
         let mut turn = Turn::default();
         let mut lazy: Option<(PersistId, Instant)> = None;
         let mut housekeeping = Instant::now();
@@ -101,7 +103,6 @@ impl Core {
             let next = self.take_in(first, &mut turn);
             self.carry_out(&mut turn, &mut lazy)?;
             if next == Next::Stop {
-                self.ports.sync.stop();
                 return Ok(());
             }
             self.metrics.core_turn.record_duration(start.elapsed());
@@ -195,6 +196,15 @@ impl Core {
 
     fn is_own(&self, block: &Block) -> bool {
         block.author == self.own.member
+    }
+}
+
+/// Ends the thread that syncs when the core ends.
+struct StopsSync(SyncHandle);
+
+impl Drop for StopsSync {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 
