@@ -23,7 +23,7 @@ pub struct Series {
     pub offered: Counter,
     /// Payments sent.
     pub sent: Counter,
-    /// Payments not sent because too many were in flight.
+    /// Payments whose time came and that were not sent.
     pub skipped: Counter,
     /// Payments sent again.
     pub resent: Counter,

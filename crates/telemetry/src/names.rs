@@ -108,7 +108,7 @@ metrics! {
         PAYMENTS_OFFERED = "payments_offered", "Loadgen: payments whose time to be sent has come.";
         PAYMENTS_SENT = "payments_sent", "Loadgen: payments sent for the first time.";
         PAYMENTS_RESENT = "payments_resent", "Loadgen: payments sent again.";
-        PAYMENTS_SKIPPED = "payments_skipped", "Loadgen: payments not sent because too many were in flight.";
+        PAYMENTS_SKIPPED = "payments_skipped", "Loadgen: payments whose time came and that were not sent.";
         PAYMENTS_ACKNOWLEDGED = "payments_acknowledged", "Loadgen: payments whose debit (or credit, across committees) was seen certified.";
         BLOCKS_CHECKED = "blocks_checked", "Loadgen: certified blocks checked.";
     }
