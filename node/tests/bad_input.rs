@@ -5,6 +5,8 @@
 mod common;
 #[path = "../../crates/transport/tests/common/any_server.rs"]
 mod keys;
+#[path = "common/pay.rs"]
+mod pay;
 #[path = "common/raw.rs"]
 mod raw;
 
@@ -12,10 +14,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Nodes, PATIENCE, account, free_ports, genesis, keypair, mint, prepare, run_arguments, seed_byte};
+use pay::{Payer, assert_applied, hello, payment, ready, signed, submission, submit};
 use raw::{RawClient, RawPeer, dial_peer, framed};
 use shardpay_crypto::{Keypair, SealedBlock, Signer, chain_id, transaction_message};
 use shardpay_types::*;
@@ -25,9 +27,7 @@ const CONNECTIONS: usize = 6;
 /// Transactions that node 0 takes between socket and mempool.
 const TRANSACTIONS: usize = 64;
 
-/// Those who do no wrong.
-const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Those who do.
+/// Those who do wrong come from here.
 const ABROAD: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
 struct Network {
@@ -36,8 +36,8 @@ struct Network {
     peers: Vec<SocketAddr>,
     clients: Vec<SocketAddr>,
     _nodes: Nodes,
-    /// Payments of somebody else that were executed.
-    paid: Arc<AtomicU64>,
+    /// Somebody else.
+    payer: Payer,
 }
 
 impl Network {
@@ -60,45 +60,21 @@ impl Network {
             }
             nodes.0.push(command.stdout(Stdio::null()).spawn().expect("starts"));
         }
-        let paid = Arc::new(AtomicU64::new(0));
-        let network =
-            Self { plan, dir, peers: peers.to_vec(), clients: clients.to_vec(), _nodes: nodes, paid: paid.clone() };
-        let client = network.ready_client(HOME).await;
-        tokio::spawn(pay_on(network.plan.clone(), client, paid));
-        network.others_go_on("at first").await;
-        network
+        let payer = Payer::start(&plan, clients[0]).await;
+        Self { plan, dir, peers: peers.to_vec(), clients: clients.to_vec(), _nodes: nodes, payer }
     }
 
     fn chain(&self) -> ChainId {
         chain_id(&self.plan)
     }
 
-    /// A stream to node 0, greeted, when the node takes submissions.
+    /// A greeted stream to node 0.
     async fn ready_client(&self, from: IpAddr) -> RawClient {
-        let started = Instant::now();
-        loop {
-            if let Ok(mut client) = RawClient::connect(from, self.clients[0]).await {
-                client.send(&framed(&self.hello())).await;
-                if let Some(ClientReply::Welcome(Welcome { proposing: true, .. })) = client.reply().await {
-                    return client;
-                }
-            }
-            assert!(started.elapsed() < PATIENCE, "the node does not get ready");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
-    fn hello(&self) -> Vec<u8> {
-        Hello { version: Version, chain: self.chain() }.to_bytes()
+        ready(&self.plan, from, self.clients[0]).await.0
     }
 
     async fn others_go_on(&self, after: &str) {
-        let goal = self.paid.load(Ordering::Relaxed) + 3;
-        let started = Instant::now();
-        while self.paid.load(Ordering::Relaxed) < goal {
-            assert!(started.elapsed() < PATIENCE, "no payments go on: {after}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.payer.goes_on(after).await;
     }
 
     /// What node 0 counted under a metric and a label.
@@ -134,55 +110,6 @@ impl Network {
     }
 }
 
-fn payment(chain: &ChainId, payer: &Keypair, to: PublicKey, micros: u64, sequence: u64) -> Transaction {
-    let body = Payment {
-        sender: payer.public_key(),
-        recipient: to,
-        amount: Amount::from_micros(micros),
-        sequence: Sequence::new(sequence),
-        valid_until: Timestamp::ZERO,
-        reference: Reference::ZERO,
-    };
-    signed(chain, payer, body)
-}
-
-fn signed(chain: &ChainId, payer: &Keypair, body: Payment) -> Transaction {
-    let unsigned = Transaction::Payment(SignedPayment { body, signature: Signature::ZERO });
-    let signature = payer.sign(&transaction_message(chain, &unsigned));
-    Transaction::Payment(SignedPayment { body, signature })
-}
-
-fn submission(transactions: Vec<Transaction>) -> Vec<u8> {
-    ClientRequest::Submit(Submit { transactions: List::bounded(transactions) }).to_bytes()
-}
-
-/// Submits one transaction and waits for its answer.
-async fn submit(client: &mut RawClient, transaction: Transaction) -> TxAnswer {
-    client.send(&framed(&submission(vec![transaction]))).await;
-    let Some(ClientReply::Results(results)) = client.reply().await else { panic!("no result") };
-    results.results[0].answer
-}
-
-fn assert_applied(answer: TxAnswer) {
-    assert!(matches!(answer, TxAnswer::Executed(at) if at.outcome == Outcome::Applied), "{answer:?}");
-}
-
-/// Somebody who pays, one payment after the other, as long as the test runs.
-async fn pay_on(plan: Arc<Plan>, mut client: RawClient, paid: Arc<AtomicU64>) {
-    let (payer, payee) = (account(&plan, 0, 201), account(&plan, 0, 202));
-    assert_applied(submit(&mut client, mint(&plan, payer.public_key(), 1_000_000_000, 1_000)).await);
-    for sequence in 0.. {
-        loop {
-            match submit(&mut client, payment(&chain_id(&plan), &payer, payee.public_key(), 1, sequence)).await {
-                // the node is full for a moment
-                TxAnswer::Busy(wait_ms) => tokio::time::sleep(Duration::from_millis(u64::from(wait_ms))).await,
-                answer => break assert_applied(answer),
-            }
-        }
-        paid.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_input_is_answered_counted_and_harms_nobody() {
     let network = Network::start().await;
@@ -204,7 +131,7 @@ async fn expect_end(network: &Network, mut client: RawClient, reason: RefuseReas
 }
 
 async fn bad_greetings(network: &Network) {
-    let mut other_version = network.hello();
+    let mut other_version = hello(&network.plan);
     other_version[0] ^= 0x55;
     let other_chain = Hello { version: Version, chain: ChainId([9; 32]) }.to_bytes();
     let before = network.counted("client_refused", &RefuseReason::HelloExpected.to_string());

@@ -7,19 +7,22 @@
 mod common;
 #[path = "../../crates/transport/tests/common/any_server.rs"]
 mod keys;
+#[path = "common/pay.rs"]
+mod pay;
 #[path = "common/raw.rs"]
 mod raw;
 
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Nodes, PATIENCE, free_ports, genesis, keypair, mint, prepare, run_arguments};
+use pay::{HOME, ready, submission};
 use raw::{RawClient, framed};
-use shardpay_crypto::{Signer, chain_id};
-use shardpay_types::{ClientReply, ClientRequest, Codec, Hello, List, Plan, Submit, TxAnswer, Version, Welcome};
+use shardpay_crypto::Signer;
+use shardpay_types::{ClientReply, Plan, TxAnswer};
 
 /// Mints in one submission.
 const MINTS: usize = 200;
@@ -42,27 +45,10 @@ fn start(dir: &Path, peers: SocketAddr, clients: SocketAddr, limited: bool) -> C
     command.stdout(Stdio::null()).stderr(errors).spawn().expect("starts")
 }
 
-/// A greeted stream, once the node takes submissions, with what it said.
-async fn ready(plan: &Plan, addr: SocketAddr) -> (RawClient, Welcome) {
-    let started = Instant::now();
-    loop {
-        if let Ok(mut client) = RawClient::connect(IpAddr::V4(Ipv4Addr::LOCALHOST), addr).await {
-            client.send(&framed(&Hello { version: Version, chain: chain_id(plan) }.to_bytes())).await;
-            match client.reply().await {
-                Some(ClientReply::Welcome(welcome)) if welcome.proposing => return (client, welcome),
-                _ => {}
-            }
-        }
-        assert!(started.elapsed() < PATIENCE, "the node at {addr} does not get ready");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Mints, all of which must be executed.
 async fn mint_some(plan: &Plan, client: &mut RawClient, first: usize) {
     let mints = (first..first + MINTS).map(|n| mint(plan, keypair(n % 4).public_key(), 1, n)).collect();
-    let submit = ClientRequest::Submit(Submit { transactions: List::bounded(mints) });
-    client.send(&framed(&submit.to_bytes())).await;
+    client.send(&framed(&submission(mints))).await;
     let mut executed = 0;
     while executed < MINTS {
         let Some(ClientReply::Results(results)) = client.reply().await else { panic!("no results") };
@@ -83,8 +69,8 @@ async fn a_full_disk_stops_its_node_only_and_room_brings_it_back() {
         prepare(&home(member), member, &plan, peers);
         nodes.0.push(start(&home(member), peers[member], clients[member], member == 3));
     }
-    let (mut client, _) = ready(&plan, clients[0]).await;
-    ready(&plan, clients[3]).await;
+    let (mut client, _) = ready(&plan, HOME, clients[0]).await;
+    ready(&plan, HOME, clients[3]).await;
     let started = Instant::now();
     let mut minted = 0;
     let status = loop {
@@ -109,9 +95,9 @@ async fn a_full_disk_stops_its_node_only_and_room_brings_it_back() {
         minted += MINTS;
     }
     nodes.0[3] = start(&home(3), peers[3], clients[3], false);
-    let (_, others) = ready(&plan, clients[0]).await;
+    let (_, others) = ready(&plan, HOME, clients[0]).await;
     let caught_up = async {
-        while ready(&plan, clients[3]).await.1.certified < others.certified {
+        while ready(&plan, HOME, clients[3]).await.1.certified < others.certified {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

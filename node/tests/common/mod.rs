@@ -95,12 +95,17 @@ pub(crate) fn free_ports(count: usize) -> Vec<SocketAddr> {
     sockets.iter().map(|socket| socket.local_addr().expect("an address")).collect()
 }
 
-/// What member `member` of committee 0 needs to start without a signaler; `peers` are that committee's.
-pub(crate) fn prepare(dir: &Path, member: usize, plan: &Plan, peers: &[SocketAddr]) {
+/// The key file of a member of committee 0.
+pub(crate) fn write_key(dir: &Path, member: usize) {
     std::fs::create_dir_all(dir).expect("a directory");
     let mut key = File::options().write(true).create_new(true).mode(0o600).open(dir.join("key")).expect("a key file");
     let digits: String = [seed_byte(0, member); 32].iter().map(|byte| format!("{byte:02x}")).collect();
     key.write_all(digits.as_bytes()).expect("written");
+}
+
+/// What member `member` of committee 0 needs to start without a signaler; `peers` are that committee's.
+pub(crate) fn prepare(dir: &Path, member: usize, plan: &Plan, peers: &[SocketAddr]) {
+    write_key(dir, member);
     let change = EpochChange { plan: plan.clone(), approvals: List::bounded(approvals(plan)) };
     std::fs::write(dir.join("genesis"), change.to_bytes()).expect("written");
     let nodes = peers.iter().enumerate().map(|(member, addr)| {
