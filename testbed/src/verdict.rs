@@ -63,6 +63,14 @@ pub fn keep_seen(dir: &RunDir, seen: &[String]) -> Result<(), RunError> {
 
 /// Audits a run, works its figures out, and writes `verdict.json` and `summary.json`.
 pub fn judge(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, VerdictError> {
+    let judged = derive(dir, spec, machine)?;
+    write_json(&dir.verdict(), &judged.verdict)?;
+    write_json(&dir.summary(), &judged.summary)?;
+    Ok(judged)
+}
+
+/// Audits a run and works its figures out from the stores and the load generators' files. Writes nothing.
+pub fn derive(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, VerdictError> {
     let load = load_result(dir, spec)?;
     let verdict = verdict(dir, spec, &load)?;
     let mut latencies: Vec<LatencyInterval> = Vec::new();
@@ -77,8 +85,6 @@ pub fn judge(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, V
         problems.push(format!("{unresolved} payments were neither certified nor refused {drain} s after the load"));
     }
     summary.verdict_passed = verdict.passed && problems.is_empty();
-    write_json(&dir.verdict(), &verdict)?;
-    write_json(&dir.summary(), &summary)?;
     Ok(Judged { verdict, summary, problems })
 }
 
