@@ -151,16 +151,18 @@ impl Asker {
         self.write("PUT", "/v1/me/key", body).await;
     }
 
-    /// Asks until a field has a value.
+    /// Asks until a field has a value; a refusal counts as an answer that has another one (`/v1/ready` is a 503 until
+    /// the service is).
     pub async fn until(&self, path: &str, field: &str, value: &str) -> Value {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let answer = self.get(path).await;
+            let (status, answer) = self.ask("GET", path, None, None).await;
             let found = answer[field].as_str().map_or_else(|| answer[field].to_string(), str::to_owned);
             if found == value {
+                assert!((200..300).contains(&status), "GET {path}: {status} {answer}");
                 return answer;
             }
-            assert!(Instant::now() < deadline, "{path}: {field} is not {value} within a minute: {answer}");
+            assert!(Instant::now() < deadline, "{path}: {field} is not {value} within a minute: {status} {answer}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
