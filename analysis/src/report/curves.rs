@@ -130,7 +130,11 @@ fn committees(points: &[Point]) -> Figure {
     let chosen = family(&closed, vary, |spec| spec.committees as f64, 2);
     let sizes: std::collections::BTreeSet<usize> = chosen.iter().map(|point| point.spec().committees).collect();
     if sizes.len() < 2 {
-        return Figure::missing(ID, TITLE, "needs closed-loop runs of the same experiment with two numbers of committees or more");
+        return Figure::missing(
+            ID,
+            TITLE,
+            "needs closed-loop runs of the same experiment with two numbers of committees or more",
+        );
     }
     let mut figure = Figure::new(ID, TITLE, ("committees", "certified payments/s"));
     let size = |_: &Summary, spec: &Spec| spec.committees as f64;
