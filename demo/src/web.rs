@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -38,18 +38,6 @@ const FILES: [(&str, &str, &str); 11] = [
 ];
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// plotly.min.js as the `plotly` crate embeds it, without the script tags and the MathJax beside it.
-static PLOTLY: LazyLock<String> = LazyLock::new(|| {
-    let both = plotly::Plot::offline_js_sources();
-    let open = "<script type=\"text/javascript\">";
-    let start = both.find(open).expect("the crate embeds scripts") + open.len();
-    // the second script's tag follows the first one's end
-    let next = both.rfind(open).expect("the crate embeds two scripts");
-    let end = both[..next].rfind("</script>").expect("the first script ends");
-    assert!(start < end, "the crate embeds plotly first");
-    both[start..end].to_owned()
-});
-
 /// All routes.
 pub fn router(app: Arc<App>) -> Router {
     let page = Router::new()
@@ -71,7 +59,7 @@ pub fn router(app: Arc<App>) -> Router {
 async fn asset(Path(name): Path<String>) -> Response {
     if name == "plotly.min.js" {
         let cache = [(header::CONTENT_TYPE, SCRIPT), (header::CACHE_CONTROL, "public, max-age=86400")];
-        return (cache, PLOTLY.as_str()).into_response();
+        return (cache, shardpay_charts::PLOTLY.as_str()).into_response();
     }
     file(&name)
 }
@@ -171,13 +159,6 @@ async fn events(State(app): State<Arc<App>>, Query(query): Asked) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plotly_comes_alone() {
-        assert!(PLOTLY.trim_start().starts_with("/**\n* plotly.js v"), "{}", &PLOTLY[..80]);
-        assert!(PLOTLY.trim_end().ends_with("return Plotly;\n}));"));
-        assert!((4_000_000..5_500_000).contains(&PLOTLY.len()), "{}", PLOTLY.len());
-    }
 
     #[test]
     fn every_module_that_is_imported_is_served() {

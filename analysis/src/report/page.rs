@@ -4,22 +4,12 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::figure::{Figure, label};
+use super::figure::Figure;
 use crate::runs::{Point, Run};
 use crate::stats::median;
 
 const STYLE: &str = include_str!("../../assets/report.css");
 const SCRIPT: &str = include_str!("../../assets/report.js");
-
-/// plotly.min.js as the `plotly` crate embeds it, without the script tags and the MathJax beside it.
-fn plotly() -> String {
-    let both = plotly::Plot::offline_js_sources();
-    let open = "<script type=\"text/javascript\">";
-    let start = both.find(open).expect("the crate embeds scripts") + open.len();
-    let next = both.rfind(open).expect("the crate embeds two scripts");
-    let end = both[..next].rfind("</script>").expect("the first script ends");
-    both[start..end].to_owned()
-}
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
@@ -71,7 +61,7 @@ pub(super) fn html(points: &[Point], void: &[Run], drawn: &[Figure], left_out: &
         page,
         "<script>{}</script>\n<script id=\"figures\" type=\"application/json\">{data}</script>\n<script>{SCRIPT}</script>\
          </body></html>",
-        plotly()
+        shardpay_charts::PLOTLY.as_str()
     );
     page
 }
@@ -116,7 +106,7 @@ fn runs_table(page: &mut String, points: &[Point]) {
             page,
             "<tr><td>{}<td>{}<td>{:.0}<td>{least:.0} – {most:.0}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.1}<td>{:.0}<td>{:.0}\
              <td>{:.0}<td>PASS</tr>",
-            escape(&label(point)),
+            escape(&point.label),
             point.runs.len(),
             median(&rate),
             middle(|summary| summary.total.all.latency_ms.p50),
