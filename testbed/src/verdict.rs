@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use shardpay_audit::{Acknowledged, Evidence, LoadKept, NodeView, StoreView, Verdict, audit};
 use shardpay_run::{
-    AckKind, LatencyInterval, LoadResult, MachineUse, RunDir, RunError, Spec, Summary, read_acks, read_json,
-    read_latencies, write_json,
+    AckKind, LoadResult, MachineUse, RunDir, RunError, Spec, Summary, latencies_of_run, read_acks, read_json,
+    write_json,
 };
 use shardpay_storage::{NodeStore, ReadOnlyStore};
 use shardpay_types::{Codec as _, DecodeError, NodeId, Plan};
@@ -71,12 +71,9 @@ pub fn judge(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, V
 
 /// Audits a run and works its figures out from the stores and the load generators' files. Writes nothing.
 pub fn derive(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, VerdictError> {
-    let load = load_result(dir, spec)?;
+    let load = LoadResult::of_run(dir, spec.load.processes)?;
     let verdict = verdict(dir, spec, &load)?;
-    let mut latencies: Vec<LatencyInterval> = Vec::new();
-    for process in 0..spec.load.processes {
-        latencies.extend(read_latencies(&dir.latencies(process))?);
-    }
+    let latencies = latencies_of_run(dir, spec.load.processes)?;
     let mut summary = Summary::of(spec, &load, &latencies, machine, verdict.passed);
     let mut problems: Vec<String> = read_json(&seen_file(dir))?;
     problems.extend(summary.missed(&spec.limits));
@@ -86,15 +83,6 @@ pub fn derive(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, 
     }
     summary.verdict_passed = verdict.passed && problems.is_empty();
     Ok(Judged { verdict, summary, problems })
-}
-
-/// The results of all load generators, added up.
-fn load_result(dir: &RunDir, spec: &Spec) -> Result<LoadResult, RunError> {
-    let mut all = LoadResult::default();
-    for process in 0..spec.load.processes {
-        all.merge(&read_json(&dir.load_result(process))?);
-    }
-    Ok(all)
 }
 
 fn verdict(dir: &RunDir, spec: &Spec, load: &LoadResult) -> Result<Verdict, VerdictError> {

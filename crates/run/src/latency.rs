@@ -15,7 +15,7 @@ use hdrhistogram::serialization::interval_log::{
 use hdrhistogram::serialization::{Deserializer, V2Serializer};
 use shardpay_types::CommitteeId;
 
-use crate::dir::RunError;
+use crate::dir::{RunDir, RunError};
 
 /// Largest latency told apart: ten minutes. Longer ones count as that.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -86,6 +86,15 @@ pub fn new_latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("valid bounds")
 }
 
+/// Adds latencies to others of the usual shape; what another shape holds beyond its bounds counts as the bound.
+pub fn add_latencies(all: &mut Histogram<u64>, others: &Histogram<u64>) {
+    if all.add(others).is_err() {
+        for step in others.iter_recorded() {
+            all.saturating_record_n(step.value_iterated_to(), step.count_at_value());
+        }
+    }
+}
+
 /// Writes an interval log as the intervals end.
 pub struct LatencyWriter {
     path: PathBuf,
@@ -121,6 +130,15 @@ impl LatencyWriter {
             .map_err(|error| RunError::malformed(&self.path, error))?;
         self.out.write_all(&line).map_err(RunError::io(&self.path))
     }
+}
+
+/// The interval logs of all load generators of a run.
+pub fn latencies_of_run(dir: &RunDir, processes: usize) -> Result<Vec<LatencyInterval>, RunError> {
+    let mut all = Vec::new();
+    for process in 0..processes {
+        all.extend(read_latencies(&dir.latencies(process))?);
+    }
+    Ok(all)
 }
 
 /// Reads an interval log; a torn last line is left out.

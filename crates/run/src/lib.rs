@@ -16,7 +16,10 @@ mod summary;
 pub use acks::{Ack, AckKind, AckLog, AckWriter, read_acks};
 pub use dir::{RunDir, RunError, node_name, read_json, write_json, write_whole};
 pub use host::{GitState, HostFacts, RunRecord};
-pub use latency::{LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, new_latencies, read_latencies};
+pub use latency::{
+    LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, add_latencies, latencies_of_run, new_latencies,
+    read_latencies,
+};
 pub use result::{LoadResult, SecondCounts};
 pub use shortfall::{Lateness, MACHINE_FULL, SEND_LAG_P99_MAX_MS, SHORTFALL_SHARE, Shortfall};
 pub use spec::{

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dir::{RunDir, RunError, read_json};
 use crate::shortfall::Shortfall;
 
 /// What a loadgen process did. Several processes of one run are added up with [`LoadResult::merge`].
@@ -55,6 +56,15 @@ pub struct SecondCounts {
 }
 
 impl LoadResult {
+    /// What all load generators of a run did, added up.
+    pub fn of_run(dir: &RunDir, processes: usize) -> Result<Self, RunError> {
+        let mut all = Self::default();
+        for process in 0..processes {
+            all.merge(&read_json(&dir.load_result(process))?);
+        }
+        Ok(all)
+    }
+
     /// Adds another process's figures. Rates and counts add up; times are those of the longer one.
     pub fn merge(&mut self, other: &Self) {
         self.started_us = if self.started_us == 0 { other.started_us } else { self.started_us.min(other.started_us) };

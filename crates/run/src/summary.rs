@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use shardpay_types::CommitteeId;
 
-use crate::latency::{LatencyInterval, LatencyKind, new_latencies};
+use crate::latency::{LatencyInterval, LatencyKind, add_latencies, new_latencies};
 use crate::result::LoadResult;
 use crate::shortfall::Shortfall;
 use crate::spec::{Durability, Limits, Spec};
@@ -137,12 +137,7 @@ pub struct Summary {
 fn flow<'a>(intervals: impl Iterator<Item = &'a LatencyInterval>, seconds: f64) -> Flow {
     let mut all = new_latencies();
     for interval in intervals {
-        // the same bounds in every file, else the values saturate at ours
-        if all.add(&interval.latencies).is_err() {
-            for step in interval.latencies.iter_recorded() {
-                all.saturating_record_n(step.value_iterated_to(), step.count_at_value());
-            }
-        }
+        add_latencies(&mut all, &interval.latencies);
     }
     Flow { certified: all.len(), per_second: all.len() as f64 / seconds, latency_ms: LatencyMs::of(&all) }
 }
