@@ -1,13 +1,11 @@
 //! One member's stream for submissions: keeps it open, writes batches, reads results.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use shardpay_types::{ClientReply, ClientRequest, List, Submit, Transaction, TxResult};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::client::Inner;
 use crate::directory::Endpoint;
@@ -16,8 +14,6 @@ use crate::link::Stream;
 
 /// Batches that wait to be written.
 const BATCHES_MAX: usize = 8;
-/// How long a member may answer nothing at all while it has something to answer.
-const SILENCE_MAX: Duration = Duration::from_secs(5);
 const REDIAL_MIN: Duration = Duration::from_millis(50);
 const REDIAL_MAX: Duration = Duration::from_secs(2);
 
@@ -94,41 +90,25 @@ async fn keep_open(inner: Arc<Inner>, line: Line, mut queue: mpsc::Receiver<Vec<
     }
 }
 
-/// Writes and reads until one of the two fails, or the stream is to be opened anew.
+/// Writes and reads until one of the two fails, or the stream is to be opened anew: whether the member is silent for too
+/// long is for [`super::pace`] to say.
 async fn serve(line: &Line, stream: Stream, queue: &mut mpsc::Receiver<Vec<Transaction>>) -> LinkError {
     let (slot, node, events) = (line.slot, line.member.node, &line.events);
     let reopen = line.reopen.notified();
     let Stream { mut outgoing, mut incoming, connection, .. } = stream;
-    let unanswered = AtomicBool::new(false);
     let write = async {
         while let Some(batch) = queue.recv().await {
             let submit = Submit { transactions: List::bounded(batch) };
             if let Err(error) = outgoing.request(&ClientRequest::Submit(submit)).await {
                 return error;
             }
-            unanswered.store(true, Ordering::Relaxed);
         }
         std::future::pending().await
     };
     let read = async {
         loop {
-            let reply = {
-                let reading = incoming.reply();
-                tokio::pin!(reading);
-                loop {
-                    match timeout(SILENCE_MAX, &mut reading).await {
-                        Ok(reply) => break reply,
-                        Err(_) if unanswered.load(Ordering::Relaxed) => {
-                            connection.close();
-                            return LinkError::Silent(node);
-                        }
-                        Err(_) => {}
-                    }
-                }
-            };
-            match reply {
+            match incoming.reply().await {
                 Ok(ClientReply::Results(results)) => {
-                    unanswered.store(false, Ordering::Relaxed);
                     // The submitter is gone: this task is about to be aborted.
                     let _ = events.send(LaneEvent::Results(slot, results.results.into_vec())).await;
                 }
