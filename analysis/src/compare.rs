@@ -40,6 +40,8 @@ pub struct Row {
     pub metric: &'static str,
     /// Its unit.
     pub unit: &'static str,
+    /// Which way is better.
+    pub better: Better,
     /// Repeats of the first side.
     pub first: Vec<f64>,
     /// Repeats of the second side.
@@ -146,11 +148,10 @@ pub fn compare(first: &[&Summary], second: &[&Summary], effect_min: f64) -> Comp
     for (row, p_corrected) in rows.iter_mut().zip(corrected) {
         row.p_corrected = p_corrected;
         let shown = p_corrected < ALPHA && !row.interval.contains(1.0) && (row.ratio - 1.0).abs() >= effect_min;
-        let better = PRIMARY.iter().find(|metric| metric.name == row.metric).map(|metric| metric.better);
-        row.change = match (shown, row.ratio > 1.0, better) {
-            (true, true, Some(Better::Higher)) | (true, false, Some(Better::Lower)) => Change::Better,
-            (true, ..) => Change::Worse,
+        row.change = match (shown, row.better, row.ratio > 1.0) {
             (false, ..) => Change::Unclear,
+            (true, Better::Higher, true) | (true, Better::Lower, false) => Change::Better,
+            (true, Better::Higher, false) | (true, Better::Lower, true) => Change::Worse,
         };
     }
     Comparison { rows, effect_min }
@@ -167,6 +168,7 @@ fn row(metric: Metric, first: Vec<f64>, second: Vec<f64>, bootstrap: &mut Bootst
     Some(Row {
         metric: metric.name,
         unit: metric.unit,
+        better: metric.better,
         ratio: ratio(&first, &second),
         interval: bootstrap.interval_of_two((&first, &second), ratio),
         first,

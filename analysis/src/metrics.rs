@@ -3,7 +3,8 @@
 use shardpay_run::Summary;
 
 /// Which way is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Better {
     /// More is better.
     Higher,
@@ -24,8 +25,8 @@ pub struct Metric {
     pub of: fn(&Summary) -> f64,
 }
 
+/// What is stored at the end holds the warm-up and the accounts' first coins, too: the same on both sides.
 fn per_payment(summary: &Summary, total: f64) -> f64 {
-    // what is stored was certified over the whole load, of which the measured part is a share
     let certified = summary.total.all.certified as f64;
     if certified > 0.0 { total / certified } else { f64::NAN }
 }

@@ -1,8 +1,8 @@
 //! One self-contained page of figures from a set of runs, with the data behind each as CSV.
 //!
-//! Guarantees: the page needs no network; every figure says what was run, on which machine, and how to repeat it; all
-//! repeats are drawn, not only their median; void runs are listed and drawn nowhere. A figure that the runs have no
-//! data for is left out, and the page says which and why.
+//! Guarantees: the page needs no network; it says what was run, on which machine, and how to repeat it; curves show all
+//! repeats, not only their median; void runs are listed and drawn nowhere. A figure that the runs have no data for is
+//! left out, and the page says which and why.
 
 mod curves;
 mod figure;
@@ -36,7 +36,7 @@ pub fn write(runs: &[Run], out: &Path) -> anyhow::Result<Written> {
     let points = points(good);
     let mut figures = curves::figures(&points);
     figures.extend(latency::figures(&points)?);
-    figures.extend(stages::figures(&points)?);
+    figures.push(stages::figure(&points)?);
     figures.extend(loads::figures(&points)?);
     let (drawn, left_out): (Vec<Figure>, Vec<Figure>) =
         figures.into_iter().partition(|figure| figure.missing.is_none());

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use shardpay_run::{
-    LatencyInterval, LoadResult, RunDir, RunError, RunRecord, Spec, Summary, read_json, read_latencies,
+    Cross, Distribution, LatencyInterval, LoadResult, Rate, RunDir, RunError, RunRecord, Spec, Summary,
+    latencies_of_run, read_json,
 };
 
 /// A finished run.
@@ -53,22 +54,12 @@ impl Run {
 
     /// What the load generators did, added up.
     pub fn load_result(&self) -> Result<LoadResult, RunsError> {
-        let paths = RunDir::new(&self.dir);
-        let mut all = LoadResult::default();
-        for process in 0..self.spec().load.processes {
-            all.merge(&read_json(&paths.load_result(process))?);
-        }
-        Ok(all)
+        Ok(LoadResult::of_run(&RunDir::new(&self.dir), self.spec().load.processes)?)
     }
 
     /// All latencies, by interval.
     pub fn latencies(&self) -> Result<Vec<LatencyInterval>, RunsError> {
-        let paths = RunDir::new(&self.dir);
-        let mut all = Vec::new();
-        for process in 0..self.spec().load.processes {
-            all.extend(read_latencies(&paths.latencies(process))?);
-        }
-        Ok(all)
+        Ok(latencies_of_run(&RunDir::new(&self.dir), self.spec().load.processes)?)
     }
 
     /// Whether its figures may be used: the verdict passed, and no load generator was the limit.
@@ -108,6 +99,8 @@ pub fn runs_at(path: &Path) -> Result<Vec<Run>, RunsError> {
 /// Runs whose specs differ at most in seed and name: repeats of one point.
 #[derive(Debug, Clone)]
 pub struct Point {
+    /// Tells it from the other points.
+    pub label: String,
     /// Its repeats, in the order given.
     pub runs: Vec<Run>,
 }
@@ -137,10 +130,40 @@ pub fn points(runs: Vec<Run>) -> Vec<Point> {
     let mut points: Vec<(Spec, Point)> = Vec::new();
     for run in runs {
         let key = without_chance(run.spec());
-        match points.iter_mut().find(|(spec, _)| *spec == key) {
-            Some((_, point)) => point.runs.push(run),
-            None => points.push((key, Point { runs: vec![run] })),
+        if let Some((_, point)) = points.iter_mut().find(|(spec, _)| *spec == key) {
+            point.runs.push(run);
+            continue;
         }
+        let plain = label(&key);
+        let alike = points.iter().filter(|(spec, _)| label(spec) == plain).count();
+        let label = if alike == 0 { plain } else { format!("{plain} ({})", alike + 1) };
+        points.push((key, Point { label, runs: vec![run] }));
     }
     points.into_iter().map(|(_, point)| point).collect()
+}
+
+/// `4 × 4 nodes, 2,000/s` and what else usually tells a point from the others.
+fn label(spec: &Spec) -> String {
+    let mut label = format!("{} × {} nodes", spec.committees, spec.nodes_per_committee);
+    match &spec.load.rate {
+        Rate::Constant { per_second } | Rate::Poisson { per_second } => label += &format!(", {per_second}/s"),
+        Rate::Closed { in_flight } => label += &format!(", {in_flight} in flight"),
+        Rate::Ramp { from_per_second, to_per_second } => label += &format!(", {from_per_second} to {to_per_second}/s"),
+        Rate::Steps { .. } => label += ", steps",
+        Rate::Fraction { of_closed_loop, .. } => label += &format!(", {of_closed_loop} of closed loop"),
+    }
+    if let Cross::Ratio(ratio) = spec.load.cross
+        && spec.committees > 1
+    {
+        label += &format!(", cross {ratio}");
+    }
+    match spec.load.distribution {
+        Distribution::Uniform => {}
+        Distribution::Zipf { exponent } => label += &format!(", Zipf {exponent}"),
+        Distribution::Hot { vendors, share } => label += &format!(", {vendors} vendors get {share}"),
+    }
+    if !spec.faults.is_empty() {
+        label += ", with faults";
+    }
+    label
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::Serialize;
 use serde_json::Value;
 use shardpay_run::{RunDir, RunError, RunRecord, Spec, SpecError, Summary, read_json};
 use shardpay_testbed::verdict::{VerdictError, derive};
@@ -48,24 +49,14 @@ pub fn verify(dir: &Path) -> Result<Vec<Mismatch>, VerifyError> {
     let stated: Summary = read_json(&paths.summary())?;
     let derived = derive(&paths, &spec, stated.machine.clone())?;
     let mut found = Vec::new();
-    let as_json = |value: &dyn erased::Json| value.json();
-    differences("run.json", "spec", (&as_json(&record.spec), &as_json(&spec)), &mut found);
-    differences("summary.json", "", (&read_json(&paths.summary())?, &as_json(&derived.summary)), &mut found);
-    differences("verdict.json", "", (&read_json(&paths.verdict())?, &as_json(&derived.verdict)), &mut found);
+    differences("run.json", "spec", (&json(&record.spec), &json(&spec)), &mut found);
+    differences("summary.json", "", (&read_json(&paths.summary())?, &json(&derived.summary)), &mut found);
+    differences("verdict.json", "", (&read_json(&paths.verdict())?, &json(&derived.verdict)), &mut found);
     Ok(found)
 }
 
-/// `serde_json::to_value` for plain data.
-mod erased {
-    pub(super) trait Json {
-        fn json(&self) -> serde_json::Value;
-    }
-
-    impl<T: serde::Serialize> Json for T {
-        fn json(&self) -> serde_json::Value {
-            serde_json::to_value(self).expect("plain data")
-        }
-    }
+fn json(plain: &impl Serialize) -> Value {
+    serde_json::to_value(plain).expect("plain data has a JSON form")
 }
 
 /// Numbers written and read again are the same to within the last digits of a double.

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use shardpay_run::{Cross, Rate, Spec, Summary};
 
 use super::figure::{COLOURS, Figure, repeats};
-use crate::runs::Point;
+use crate::runs::{Point, Run, without_chance};
 use crate::stats::{Bootstrap, UslFit, UslPoint, median};
 
 /// A figure of a run.
@@ -17,7 +17,7 @@ pub(super) fn figures(points: &[Point]) -> Vec<Figure> {
 /// Points that differ in what `vary` blanks out only, largest family first; at least `least` different values.
 fn family(points: &[Point], vary: impl Fn(&mut Spec), key: impl Fn(&Spec) -> f64, least: usize) -> Vec<&Point> {
     let blank = |point: &Point| {
-        let mut spec = crate::runs::without_chance(point.spec());
+        let mut spec = without_chance(point.spec());
         vary(&mut spec);
         spec
     };
@@ -44,33 +44,23 @@ fn open_rate(spec: &Spec) -> Option<f64> {
     }
 }
 
-fn dots(
-    points: &[&Point],
-    x: impl Fn(&Summary, &Spec) -> f64,
-    y: impl Fn(&Summary) -> f64,
-    style: (&str, usize),
-) -> Value {
-    let (name, colour) = style;
-    let runs = points.iter().flat_map(|point| &point.runs);
-    let (xs, ys): (Vec<f64>, Vec<f64>) = runs.map(|run| (x(&run.summary, run.spec()), y(&run.summary))).unzip();
-    json!({ "type": "scatter", "mode": "markers", "name": name, "showlegend": false, "x": xs, "y": ys,
-            "marker": { "color": COLOURS[colour], "size": 6, "opacity": 0.6 } })
-}
+/// Where a run lies on the horizontal axis.
+type Place = fn(&Run) -> f64;
 
-fn line(
-    points: &[&Point],
-    x: impl Fn(&Summary, &Spec) -> f64,
-    y: impl Fn(&Summary) -> f64,
-    style: (&str, usize),
-) -> Value {
-    let (name, colour) = style;
+/// All repeats as dots, and a line through the medians of the points.
+fn curve(points: &[&Point], (x, y): (Place, Reading), (name, colour): (&str, usize)) -> [Value; 2] {
+    let place = |run: &Run| (x(run), y(&run.summary));
+    let (xs, ys): (Vec<f64>, Vec<f64>) = points.iter().flat_map(|point| &point.runs).map(place).unzip();
+    let dots = json!({ "type": "scatter", "mode": "markers", "name": name, "showlegend": false, "x": xs, "y": ys,
+        "marker": { "color": COLOURS[colour], "size": 6, "opacity": 0.6 } });
     let middle = |point: &&Point| {
-        let xs: Vec<f64> = point.runs.iter().map(|run| x(&run.summary, run.spec())).collect();
-        (median(&xs), median(&point.figures(&y)))
+        let (xs, ys): (Vec<f64>, Vec<f64>) = point.runs.iter().map(place).unzip();
+        (median(&xs), median(&ys))
     };
     let (xs, ys): (Vec<f64>, Vec<f64>) = points.iter().map(middle).unzip();
-    json!({ "type": "scatter", "mode": "lines+markers", "name": name, "x": xs, "y": ys,
-            "line": { "color": COLOURS[colour] }, "marker": { "size": 8, "symbol": colour } })
+    let line = json!({ "type": "scatter", "mode": "lines+markers", "name": name, "x": xs, "y": ys,
+        "line": { "color": COLOURS[colour] }, "marker": { "size": 8, "symbol": colour } });
+    [dots, line]
 }
 
 fn throughput_latency(points: &[Point]) -> Figure {
@@ -87,15 +77,14 @@ fn throughput_latency(points: &[Point]) -> Figure {
         ("p99", |summary| summary.total.all.latency_ms.p99),
         ("p99.9", |summary| summary.total.all.latency_ms.p999),
     ];
-    let rate = |summary: &Summary, _: &Spec| summary.total.all.per_second;
+    let rate: Place = |run| certified(&run.summary);
     for (index, (name, of)) in percentiles.into_iter().enumerate() {
-        figure.traces.push(dots(&chosen, rate, of, (name, index)));
-        figure.traces.push(line(&chosen, rate, of, (name, index)));
+        figure.traces.extend(curve(&chosen, (rate, of), (name, index)));
     }
     figure.caption = format!(
         "Each point is one offered rate. Latency counts from the moment a payment was meant to be sent, so a server that \
          stalls shows in every payment that had to wait. {}",
-        repeats(&chosen)
+        repeats(&chosen, points.len())
     );
     figure.columns = vec!["asked_per_second", "certified_per_second", "p50_ms", "p99_ms", "p999_ms"];
     figure.rows = rows(&chosen, |run| {
@@ -106,7 +95,7 @@ fn throughput_latency(points: &[Point]) -> Figure {
     figure
 }
 
-fn rows(points: &[&Point], of: impl Fn(&crate::runs::Run) -> Vec<f64>) -> Vec<Vec<String>> {
+fn rows(points: &[&Point], of: impl Fn(&Run) -> Vec<f64>) -> Vec<Vec<String>> {
     let runs = points.iter().flat_map(|point| &point.runs);
     runs.map(|run| of(run).into_iter().map(|value| value.to_string()).collect()).collect()
 }
@@ -137,9 +126,8 @@ fn committees(points: &[Point]) -> Figure {
         );
     }
     let mut figure = Figure::new(ID, TITLE, ("committees", "certified payments/s"));
-    let size = |_: &Summary, spec: &Spec| spec.committees as f64;
-    figure.traces.push(dots(&chosen, size, certified, ("repeats", 0)));
-    figure.traces.push(line(&chosen, size, certified, ("measured", 0)));
+    let size: Place = |run| run.spec().committees as f64;
+    figure.traces.extend(curve(&chosen, (size, certified), ("measured", 0)));
     let first = chosen[0];
     let per_committee = median(&first.figures(certified)) / first.spec().committees as f64;
     let ends = [*sizes.first().unwrap_or(&1), *sizes.last().unwrap_or(&1)].map(|size| size as f64);
@@ -164,7 +152,7 @@ fn committees(points: &[Point]) -> Figure {
     figure.caption = format!(
         "All committees share one machine's processors unless the containers of the run were given shares of their own: \
          on one machine a flat line is what full processors look like. {} {fitted}",
-        repeats(&chosen)
+        repeats(&chosen, points.len())
     );
     figure.columns = vec!["committees", "certified_per_second", "cpu_us_per_payment"];
     figure.rows = rows(&chosen, |run| {
@@ -181,14 +169,14 @@ fn committee_size(points: &[Point]) -> Figure {
         return Figure::missing(ID, TITLE, "needs the same experiment with two committee sizes or more");
     }
     let mut figure = Figure::new(ID, TITLE, ("nodes in a committee", "certified payments/s"));
-    let size = |_: &Summary, spec: &Spec| spec.nodes_per_committee as f64;
-    figure.traces.push(dots(&chosen, size, certified, ("repeats", 0)));
-    figure.traces.push(line(&chosen, size, certified, ("measured", 0)));
-    figure.caption = format!("Every node of a committee checks and stores every payment of it. {}", repeats(&chosen));
+    let size: Place = |run| run.spec().nodes_per_committee as f64;
+    figure.traces.extend(curve(&chosen, (size, certified), ("measured", 0)));
+    figure.caption =
+        format!("Every node of a committee checks and stores every payment of it. {}", repeats(&chosen, points.len()));
     figure.columns = vec!["nodes_per_committee", "certified_per_second", "p99_ms", "cpu_us_per_payment"];
     figure.rows = rows(&chosen, |run| {
         let all = &run.summary.total.all;
-        vec![size(&run.summary, run.spec()), all.per_second, all.latency_ms.p99, run.summary.cpu_us_per_payment]
+        vec![size(run), all.per_second, all.latency_ms.p99, run.summary.cpu_us_per_payment]
     });
     figure
 }
@@ -208,14 +196,13 @@ fn cross_ratio(points: &[Point]) -> Figure {
         return Figure::missing(ID, TITLE, "needs the same experiment with two cross-committee shares or more");
     }
     let mut figure = Figure::new(ID, TITLE, ("share of cross-committee payments", "CPU µs per certified payment"));
-    let share = |_: &Summary, spec: &Spec| cross_share(spec);
-    let cpu = |summary: &Summary| summary.cpu_us_per_payment;
-    figure.traces.push(dots(&chosen, share, cpu, ("repeats", 0)));
-    figure.traces.push(line(&chosen, share, cpu, ("CPU per payment", 0)));
+    let share: Place = |run| cross_share(run.spec());
+    let cpu: Reading = |summary| summary.cpu_us_per_payment;
+    figure.traces.extend(curve(&chosen, (share, cpu), ("CPU per payment", 0)));
     figure.caption = format!(
         "Processor time of all processes per payment; a cross-committee payment counts once, when its credit is \
          certified, and is executed by two committees. {}",
-        repeats(&chosen)
+        repeats(&chosen, points.len())
     );
     figure.columns = vec!["cross_share", "cpu_us_per_payment", "certified_per_second", "p99_ms"];
     figure.rows = rows(&chosen, |run| {

@@ -63,43 +63,24 @@ impl Figure {
     }
 }
 
-/// `4 × 4 nodes, 2,000/s` and what else tells a point from the others.
-pub(super) fn label(point: &Point) -> String {
-    use shardpay_run::{Cross, Distribution, Rate};
-    let spec = point.spec();
-    let mut label = format!("{} × {} nodes", spec.committees, spec.nodes_per_committee);
-    match &spec.load.rate {
-        Rate::Constant { per_second } | Rate::Poisson { per_second } => label += &format!(", {per_second}/s"),
-        Rate::Closed { in_flight } => label += &format!(", {in_flight} in flight"),
-        Rate::Ramp { from_per_second, to_per_second } => label += &format!(", {from_per_second} to {to_per_second}/s"),
-        Rate::Steps { .. } => label += ", steps",
-        Rate::Fraction { of_closed_loop, .. } => label += &format!(", {of_closed_loop} of closed loop"),
-    }
-    if let Cross::Ratio(ratio) = spec.load.cross
-        && spec.committees > 1
-    {
-        label += &format!(", cross {ratio}");
-    }
-    match spec.load.distribution {
-        Distribution::Uniform => {}
-        Distribution::Zipf { exponent } => label += &format!(", Zipf {exponent}"),
-        Distribution::Hot { vendors, share } => label += &format!(", {vendors} vendors get {share}"),
-    }
-    if !spec.faults.is_empty() {
-        label += ", with faults";
-    }
-    label
-}
-
-/// Repeats of a set of points, for captions.
-pub(super) fn repeats(points: &[&Point]) -> String {
-    let counts: Vec<usize> = points.iter().map(|point| point.runs.len()).collect();
-    match (counts.iter().min(), counts.iter().max()) {
+/// Which points are drawn and how their repeats are, for captions.
+pub(super) fn repeats(drawn: &[&Point], all: usize) -> String {
+    let counts: Vec<usize> = drawn.iter().map(|point| point.runs.len()).collect();
+    let repeats = match (counts.iter().min(), counts.iter().max()) {
         (Some(1), Some(1)) => "One run per point: no interval can be given.".to_owned(),
         (Some(least), Some(most)) if least == most => {
             format!("Dots are the {least} repeats of each point, lines join medians.")
         }
         (Some(least), Some(most)) => format!("Dots are all repeats ({least} to {most} a point), lines join medians."),
         _ => String::new(),
+    };
+    if drawn.len() == all {
+        return repeats;
     }
+    let names: Vec<&str> = drawn.iter().map(|point| point.label.as_str()).collect();
+    format!(
+        "{repeats} Drawn are the {} of {all} points that differ in nothing else: {}.",
+        drawn.len(),
+        names.join("; ")
+    )
 }

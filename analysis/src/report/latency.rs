@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde_json::json;
-use shardpay_run::{LatencyInterval, LatencyKind, new_latencies};
+use shardpay_run::{LatencyInterval, LatencyKind, add_latencies, new_latencies};
 
-use super::figure::{COLOURS, Figure, label};
+use super::figure::{COLOURS, Figure};
 use crate::runs::{Point, Run};
 
 /// Points drawn together at most.
@@ -14,14 +14,6 @@ const LINES_MAX: usize = COLOURS.len();
 
 pub(super) fn figures(points: &[Point]) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![distribution(points)?, over_time(points)?])
-}
-
-fn add(all: &mut Histogram<u64>, one: &Histogram<u64>) {
-    if all.add(one).is_err() {
-        for step in one.iter_recorded() {
-            all.saturating_record_n(step.value_iterated_to(), step.count_at_value());
-        }
-    }
 }
 
 /// Latencies of whole payments in the measured part.
@@ -41,12 +33,12 @@ fn distribution(points: &[Point]) -> anyhow::Result<Figure> {
     for (index, point) in points.iter().take(LINES_MAX).enumerate() {
         let mut all = new_latencies();
         for run in &point.runs {
-            measured(run)?.iter().for_each(|interval| add(&mut all, &interval.latencies));
+            measured(run)?.iter().for_each(|interval| add_latencies(&mut all, &interval.latencies));
         }
         // enough steps for the tail to be seen: 1/2, 3/4, 7/8 … each with ten steps
         let steps = all.iter_quantiles(10).map(|step| (step.value_iterated_to() as f64 / 1_000.0, step.quantile()));
         let (xs, ys): (Vec<f64>, Vec<f64>) = steps.unzip();
-        let name = label(point);
+        let name = point.label.clone();
         figure.rows.extend(xs.iter().zip(&ys).map(|(x, y)| vec![name.clone(), x.to_string(), y.to_string()]));
         figure.traces.push(json!({ "type": "scatter", "mode": "lines", "name": name, "x": xs, "y": ys,
             "line": { "color": COLOURS[index], "shape": "hv" } }));
@@ -74,7 +66,7 @@ fn seconds(run: &Run) -> anyhow::Result<Vec<(f64, f64, f64, f64)>> {
         if interval.tag.kind != LatencyKind::CrossDebit
             && let Some(slot) = slots.get_mut(middle)
         {
-            add(slot, &interval.latencies);
+            add_latencies(slot, &interval.latencies);
         }
     }
     let ms = |slot: &Histogram<u64>, share| slot.value_at_quantile(share) as f64 / 1_000.0;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::figure::{COLOURS, Figure, label};
+use super::figure::{COLOURS, Figure};
 use super::series::{self, NodeFigures};
 use crate::runs::Point;
 use crate::stats::{Imbalance, median};
@@ -37,7 +37,7 @@ fn per_node(point: &Point, nodes: &[NodeFigures]) -> Figure {
     figure.caption = format!(
         "{}, {}. Imbalance of processor time over nodes: Gini {:.3}, max/mean {:.2}; of certified payments over \
          committees: Gini {:.3}, max/mean {:.2}.",
-        label(point),
+        point.label.clone(),
         run.dir.display(),
         of_nodes.gini,
         of_nodes.max_over_mean,
@@ -61,7 +61,7 @@ fn costs(points: &[Point]) -> Figure {
     let mut figure = Figure::new("cost", "What a payment costs", ("", "CPU µs per certified payment"));
     let programs: std::collections::BTreeSet<&String> =
         points.iter().flat_map(|point| &point.runs).flat_map(|run| run.summary.machine.cpu_us.keys()).collect();
-    let names: Vec<String> = points.iter().map(label).collect();
+    let names: Vec<String> = points.iter().map(|point| point.label.clone()).collect();
     for (index, program) in programs.into_iter().enumerate() {
         let of = |point: &Point| {
             median(&point.figures(|summary| {
@@ -83,7 +83,7 @@ fn costs(points: &[Point]) -> Figure {
         for run in &point.runs {
             let summary = &run.summary;
             figure.rows.push(vec![
-                label(point),
+                point.label.clone(),
                 run.dir.display().to_string(),
                 summary.cpu_us_per_payment.to_string(),
                 summary.machine.store_bytes.to_string(),

@@ -49,7 +49,8 @@ impl Usl {
         let fits = tries.into_iter().filter_map(|used| least_squares(pairs, used));
         let feasible = fits.filter(|(abc, _)| abc[0] > 0.0 && abc[1] >= 0.0 && abc[2] >= 0.0);
         let (abc, _) = feasible.min_by(|a, b| a.1.total_cmp(&b.1))?;
-        Some(Self { lambda: 1.0 / abc[0], sigma: abc[1] / abc[0], kappa: abc[2] / abc[0] })
+        // the coefficients are not negative, but they may be −0
+        Some(Self { lambda: 1.0 / abc[0], sigma: abc[1].abs() / abc[0], kappa: abc[2].abs() / abc[0] })
     }
 }
 

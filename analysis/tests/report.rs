@@ -1,0 +1,100 @@
+//! `analysis report` over runs whose figures are known.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{analysis, made_run, spec};
+use serde_json::Value;
+use shardpay_run::{RunDir, Summary, read_json, write_json};
+
+fn report(runs: &Path, out: &Path) -> (Option<i32>, String) {
+    analysis(&["report", runs.to_str().unwrap(), "--out", out.to_str().unwrap()])
+}
+
+/// The figures in the page, by id.
+fn figures(page: &str) -> Vec<(String, Value)> {
+    let open = "<script id=\"figures\" type=\"application/json\">";
+    let start = page.find(open).expect("the data stand in the page") + open.len();
+    let end = start + page[start..].find("</script>").expect("they end");
+    let all: Vec<Value> = serde_json::from_str(&page[start..end]).expect("JSON");
+    all.into_iter().map(|figure| (figure["id"].as_str().unwrap().to_owned(), figure)).collect()
+}
+
+/// Closed loops over 1, 2 and 4 committees with twice the throughput each, a void run, and two open-loop rates.
+fn made(dir: &Path) {
+    for committees in [1, 2, 4_u64] {
+        for repeat in 0..2 {
+            let closed = "load.rate={kind=\"closed\",in_flight=64}";
+            let (size, seed) = (format!("committees={committees}"), format!("load.seed={repeat}"));
+            let spec = spec(&[&size, &seed, closed]);
+            made_run(&dir.join(format!("k{committees}-{repeat}")), &spec, (500, 40 * committees));
+        }
+    }
+    for rate in [100, 200] {
+        made_run(&dir.join(format!("open{rate}")), &spec(&[&format!("load.rate.per_second={rate}")]), (rate, 30));
+    }
+    let void = dir.join("void");
+    made_run(&void, &spec(&["load.rate.per_second=999"]), (999, 1));
+    let path = RunDir::new(&void).summary();
+    write_json(&path, &Summary { kept_rate: 0.5, ..read_json(&path).unwrap() }).unwrap();
+}
+
+#[test]
+fn figures_show_what_was_measured() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let (runs, out) = (dir.path().join("runs"), dir.path().join("out"));
+    made(&runs);
+    let (code, said) = report(&runs, &out);
+    assert_eq!(code, Some(0), "{said}");
+    let page = fs::read_to_string(out.join("report.html")).expect("a page");
+    let figures = figures(&page);
+    let of = |id: &str| &figures.iter().find(|(name, _)| name == id).unwrap_or_else(|| panic!("no {id}")).1;
+
+    // linear growth: no contention, no coherency
+    let committees = of("committees");
+    assert_eq!(committees["traces"][1]["x"], serde_json::json!([1.0, 2.0, 4.0]));
+    assert_eq!(committees["traces"][1]["y"], serde_json::json!([500.0, 1_000.0, 2_000.0]));
+    assert_eq!(committees["traces"][0]["x"].as_array().unwrap().len(), 6, "all repeats");
+    let caption = page.lines().find(|line| line.contains("id=\"committees\"")).expect("its section");
+    assert!(caption.contains("contention σ 0.0000"), "the law is fitted: {caption}");
+    // the open loops are a family of their own
+    assert_eq!(of("throughput-latency")["traces"][1]["x"], serde_json::json!([100.0, 200.0]));
+    // a quarter of a second of CPU time a second, in each of the measured seconds
+    assert!(of("node-load")["traces"][0]["y"].as_array().unwrap().iter().all(|cores| *cores == 0.25));
+    let executed = of("stages")["traces"].as_array().unwrap().iter().find(|trace| trace["name"] == "executed").unwrap();
+    assert!(executed["y"].as_array().unwrap().iter().all(|ms| *ms == 2.0), "{executed}");
+
+    assert!(page.contains("void is void: 50.00 % of the load was sent"), "the void run is named");
+    assert!(!page.contains("999/s"), "and drawn nowhere");
+    assert!(page.contains("made &lt;up&gt;"), "text is escaped");
+    assert!(page.contains("The share of payments between committees: needs"), "what is missing is named");
+    let csv = fs::read_to_string(out.join("committees.csv")).expect("data");
+    assert_eq!(csv.lines().count(), 7, "{csv}");
+    assert_eq!(csv.lines().nth(1), Some("1,500,440"), "{csv}");
+}
+
+#[test]
+fn the_page_loads_nothing() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    made_run(&dir.path().join("one"), &spec(&[]), (100, 30));
+    assert_eq!(report(&dir.path().join("one"), &dir.path().join("out")).0, Some(0));
+    let page = fs::read_to_string(dir.path().join("out/report.html")).expect("a page");
+    let ours = page.replace(shardpay_charts::PLOTLY.as_str(), "");
+    assert!(ours.len() < page.len(), "plotly stands in it");
+    for word in ["http:", "https:", " src=", "@import", "url("] {
+        assert!(!ours.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn void_runs_alone_make_no_report() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    made(dir.path());
+    let (code, said) = report(&dir.path().join("void"), &dir.path().join("out"));
+    assert!(code == Some(2) && said.contains("all 1 runs are void"), "{said}");
+    assert!(!dir.path().join("out").exists());
+    let (code, said) = report(&dir.path().join("nothing"), &dir.path().join("out"));
+    assert!(code == Some(2) && said.contains("nothing"), "{said}");
+}
