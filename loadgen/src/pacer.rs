@@ -51,9 +51,11 @@ impl Pacer {
         Self { pace, start, end: start + duration, in_flight_max, counts: PaceCounts::default() }
     }
 
-    /// Whether the phase is over.
+    /// Whether the phase is over: its time is up, and every payment that was due in it was given out or counted as
+    /// skipped, the ones since the last look, too.
     pub fn over(&self, now: Instant) -> bool {
-        now >= self.end
+        let left = matches!(&self.pace, Pace::Open(schedule) if schedule.peek().is_some());
+        now >= self.end && !left
     }
 
     /// When to look again: the next intended time, but not before `least` has passed.
@@ -158,6 +160,20 @@ mod tests {
         let mut pacer = pacer(1_000.0, start);
         assert_eq!(pacer.due(start + Duration::from_millis(40), 990).len(), 10);
         assert_eq!(pacer.counts.skipped_full, 31);
+    }
+
+    #[test]
+    fn what_was_due_since_the_last_look_is_not_lost_at_the_end() {
+        let start = Instant::now();
+        let mut pacer = pacer(1_000.0, start);
+        assert_eq!(pacer.due(start + Duration::from_millis(50), 0).len(), 51);
+        let end = start + Duration::from_secs(10) + Duration::from_millis(1);
+        assert!(!pacer.over(end), "9,949 payments were due");
+        let sent = pacer.due(end, 0).len() as u64;
+        assert!(pacer.over(end));
+        assert_eq!((pacer.counts.offered, 51 + sent + pacer.skipped()), (10_000, 10_000));
+        let closed = Pacer::new(Pace::Closed(64), start, Duration::from_secs(1), 64);
+        assert!(!closed.over(start) && closed.over(start + Duration::from_secs(1)));
     }
 
     #[test]
