@@ -86,6 +86,10 @@ impl RunDir {
         loadgen = "loadgen";
         /// What every server used, once a second.
         resources = "resources.csv";
+        /// CPU time of every thread, once a second.
+        threads = "threads.csv";
+        /// Which stores were dropped after the verdict.
+        stores = "stores.json";
         /// The audit's verdict.
         verdict = "verdict.json";
         /// The figures. See [`crate::Summary`].

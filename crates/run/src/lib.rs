@@ -7,23 +7,35 @@
 mod acks;
 mod dir;
 mod host;
+mod knee;
 mod latency;
+mod mser;
 mod result;
 mod shortfall;
 mod spec;
 mod summary;
+mod sweep;
+mod warmup;
 
 pub use acks::{Ack, AckKind, AckLog, AckWriter, read_acks};
 pub use dir::{RunDir, RunError, node_name, read_json, write_json, write_whole};
 pub use host::{GitState, HostFacts, RunRecord};
+pub use knee::{
+    KneeEnd, KneeMeasurement, KneeObjective, KneeProbe, KneeRecord, KneeResult, Limit, LimitKind, MeasurementOutcome,
+    MeasurementStage, QueueUse, StageUse, ThreadUse,
+};
 pub use latency::{
     LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, add_latencies, latencies_of_run, new_latencies,
     read_latencies,
 };
+pub use mser::{WarmUp, mser5};
 pub use result::{LoadResult, SecondCounts};
 pub use shortfall::{Lateness, MACHINE_FULL, SEND_LAG_P99_MAX_MS, SHORTFALL_SHARE, Shortfall};
 pub use spec::{
-    Cross, Distribution, Durability, Fault, FaultAction, Limits, Load, NodeOptions, NodeSelector, PlannedFault, Rate,
-    Repeat, Spec, SpecError,
+    Axis, Cross, Distribution, Durability, Fault, FaultAction, KneeOptions, Limits, Load, NodeOptions, NodeSelector,
+    OverBudget, PlannedFault, Rate, Repeat, Spec, SpecError, StoresKept, SweepOptions, SweepPoint, SweepSpec,
+    WarmupRule,
 };
 pub use summary::{Figures, Flow, LatencyMs, MachineUse, Phases, Summary};
+pub use sweep::{RunState, SweepAxis, SweepPointRecord, SweepRecord, SweepRun};
+pub use warmup::WarmUpCut;

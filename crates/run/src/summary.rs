@@ -11,6 +11,7 @@ use crate::latency::{LatencyInterval, LatencyKind, add_latencies, new_latencies}
 use crate::result::LoadResult;
 use crate::shortfall::Shortfall;
 use crate::spec::{Durability, Limits, Spec};
+use crate::warmup::WarmUpCut;
 
 /// Latencies of one kind, in milliseconds. All 0 when `count` is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -107,6 +108,8 @@ pub struct Summary {
     pub durability: Durability,
     /// Seconds measured: the load without its warm-up.
     pub measured_s: f64,
+    /// What was cut as warm-up.
+    pub warmup: WarmUpCut,
     /// Payments offered per second, over the whole load.
     pub offered_per_second: f64,
     /// Share of the offered payments that were sent.
@@ -160,7 +163,7 @@ fn figures(intervals: &[&LatencyInterval], committee: Option<CommitteeId>, secon
 
 impl Summary {
     /// Version of the keys described in `docs/RUNS.md`.
-    pub const VERSION: u32 = 2;
+    pub const VERSION: u32 = 3;
 
     /// Works the figures out. Intervals that begin within the load, after the warm-up, count;
     /// `latencies` are those of all loadgen processes, `load` is their merged result.
@@ -171,7 +174,8 @@ impl Summary {
         machine: MachineUse,
         verdict_passed: bool,
     ) -> Self {
-        let (warmup, end) = (spec.warmup(), spec.duration());
+        let cut = WarmUpCut::of(spec, latencies);
+        let (warmup, end) = (cut.cut(), spec.duration());
         let counts = |interval: &&LatencyInterval| interval.start >= warmup && interval.start < end;
         let measured: Vec<&LatencyInterval> = latencies.iter().filter(counts).collect();
         let measured_s = (end - warmup).as_secs_f64();
@@ -186,6 +190,7 @@ impl Summary {
             nodes_per_committee: spec.nodes_per_committee,
             durability: spec.durability,
             measured_s,
+            warmup: cut,
             offered_per_second: if load.seconds > 0.0 { load.offered as f64 / load.seconds } else { 0.0 },
             kept_rate: load.kept_rate(),
             probe_per_second: load.probe_per_second,
@@ -207,6 +212,9 @@ impl Summary {
     pub fn missed(&self, limits: &Limits) -> Vec<String> {
         let (rate, p99) = (self.total.all.per_second, self.total.all.latency_ms.p99);
         let mut missed = Vec::new();
+        if !self.warmup.steady {
+            missed.push("the load was never steady before its second half (MSER-5)".to_owned());
+        }
         if rate < limits.certified_per_second_min {
             missed.push(format!("{rate:.0} certified payments/s, {} asked for", limits.certified_per_second_min));
         }

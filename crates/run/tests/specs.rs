@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shardpay_run::{Cross, Distribution, FaultAction, Rate, Spec, node_name};
+use shardpay_run::{Cross, Distribution, FaultAction, Rate, Spec, SweepSpec, node_name};
 
 const GOOD: &str = "name = \"x\"\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 10\n";
 
@@ -20,12 +20,18 @@ fn refused(more: &str, overrides: &[&str]) -> String {
 fn every_experiment_reads_and_writes_back() {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).expect("experiments") {
+    let entries = [dir.clone(), dir.join("paper")].map(|dir| std::fs::read_dir(dir).expect("experiments"));
+    for entry in entries.into_iter().flatten() {
         let path = entry.expect("entry").path();
-        let spec = Spec::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(spec.name.as_str()));
-        assert_eq!(read(&spec.to_toml(), &[]), Ok(spec.clone()), "{}", spec.to_toml());
-        names.push(spec.name);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let sweep = SweepSpec::load(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(path.file_stem().and_then(|stem| stem.to_str()), Some(sweep.name.as_str()));
+        for point in sweep.points {
+            assert_eq!(read(&point.spec.to_toml(), &[]), Ok(point.spec.clone()), "{}", point.spec.to_toml());
+        }
+        names.push(sweep.name);
     }
     for name in ["quickstart", "smoke", "saturation-1x4", "idle", "crash", "committee-outage"] {
         assert!(names.iter().any(|found| found == name), "{name} is missing");

@@ -2,7 +2,7 @@
 
 use shardpay_types::{COMMITTEES_MAX, MEMBERS_MAX};
 
-use super::{Cross, Distribution, Fault, FaultAction, Rate, Spec};
+use super::{Cross, Distribution, Fault, FaultAction, Rate, Spec, WarmupRule};
 
 /// What is wrong with the value of a key.
 pub(crate) struct Problem {
@@ -12,7 +12,7 @@ pub(crate) struct Problem {
     pub(crate) why: String,
 }
 
-fn require(holds: bool, key: impl Into<String>, why: impl Into<String>) -> Result<(), Problem> {
+pub(super) fn require(holds: bool, key: impl Into<String>, why: impl Into<String>) -> Result<(), Problem> {
     if holds { Ok(()) } else { Err(Problem { key: key.into(), why: why.into() }) }
 }
 
@@ -21,7 +21,7 @@ const SECONDS_MAX: f64 = 864_000.0;
 /// Highest rate in a spec.
 const RATE_MAX: f64 = 10_000_000.0;
 
-fn seconds(value: f64, key: impl Into<String>) -> Result<(), Problem> {
+pub(super) fn seconds(value: f64, key: impl Into<String>) -> Result<(), Problem> {
     require((0.0..=SECONDS_MAX).contains(&value), key, "must be 0 to 864,000 seconds")
 }
 
@@ -44,6 +44,9 @@ impl Spec {
         require(self.duration_s >= 1.0, "duration_s", "must be at least 1 second")?;
         seconds(self.warmup_s, "warmup_s")?;
         require(self.warmup_s < self.duration_s, "warmup_s", "must be shorter than `duration_s`")?;
+        let enough = self.duration_s - self.warmup_s >= WarmupRule::MSER5_SECONDS_MIN;
+        let why = "mser5 needs at least 20 seconds of load beside `warmup_s`";
+        require(self.warmup == WarmupRule::Fixed || enough, "warmup", why)?;
         self.check_node()?;
         self.check_load()?;
         for (index, fault) in self.faults.iter().enumerate() {

@@ -7,7 +7,9 @@
 mod check;
 mod faults;
 mod load;
+mod options;
 mod parse;
+mod sweep;
 
 use std::time::Duration;
 
@@ -15,7 +17,9 @@ use serde::{Deserialize, Serialize};
 
 pub use faults::{Fault, FaultAction, NodeSelector, PlannedFault, Repeat};
 pub use load::{Cross, Distribution, Load, Rate};
+pub use options::{KneeOptions, OverBudget, StoresKept, SweepOptions};
 pub use parse::SpecError;
+pub use sweep::{Axis, SweepPoint, SweepSpec};
 
 /// When a node's own block or header signature may leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -38,6 +42,22 @@ impl Durability {
     }
 }
 
+/// What of a load's beginning does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WarmupRule {
+    /// `warmup_s`.
+    #[default]
+    Fixed,
+    /// `warmup_s`, and what MSER-5 finds in the rest.
+    Mser5,
+}
+
+impl WarmupRule {
+    /// Shortest load in which MSER-5 says anything: four batches of five seconds.
+    pub const MSER5_SECONDS_MIN: f64 = 20.0;
+}
+
 /// An experiment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +73,9 @@ pub struct Spec {
     /// Seconds at its beginning that do not count.
     #[serde(default)]
     pub warmup_s: f64,
+    /// Whether more than that is cut.
+    #[serde(default)]
+    pub warmup: WarmupRule,
     /// When a node may send what it signed.
     #[serde(default)]
     pub durability: Durability,
@@ -118,7 +141,7 @@ impl Spec {
         Duration::from_secs_f64(self.duration_s)
     }
 
-    /// The part of it that does not count.
+    /// The part of it that does not count whatever the rule of `warmup` finds; see [`crate::WarmUpCut`].
     pub fn warmup(&self) -> Duration {
         Duration::from_secs_f64(self.warmup_s)
     }

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Spec;
 use super::check::Problem;
+use super::sweep::refuse_tables;
 
 /// Largest spec file.
 const SPEC_BYTES_MAX: u64 = 1 << 20;
@@ -55,19 +56,15 @@ impl Spec {
     /// Reads a spec file and applies overrides (`key=value`, dotted keys, values as in TOML; a value that
     /// is no TOML is a string).
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, SpecError> {
-        let unreadable = |error| SpecError::Unreadable { path: path.to_owned(), error };
-        if fs::metadata(path).map_err(unreadable)?.len() > SPEC_BYTES_MAX {
-            return Err(unreadable(std::io::Error::other("larger than 1 MiB")));
-        }
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&path.display().to_string(), &text, overrides)
+        Self::parse(&path.display().to_string(), &read_file(path)?, overrides)
     }
 
     /// The same for a text; `origin` stands in errors.
     pub fn parse(origin: &str, text: &str, overrides: &[String]) -> Result<Self, SpecError> {
+        let mut table: toml::Table = toml::from_str(text).map_err(|error| in_file(origin, text, &error))?;
+        refuse_tables(origin, text, &table)?;
         let mut spec: Self = toml::from_str(text).map_err(|error| in_file(origin, text, &error))?;
         if !overrides.is_empty() {
-            let mut table: toml::Table = toml::from_str(text).map_err(|error| in_file(origin, text, &error))?;
             for given in overrides {
                 spec = apply(&mut table, given)?;
             }
@@ -77,29 +74,53 @@ impl Spec {
     }
 }
 
+/// A spec file's text.
+pub(super) fn read_file(path: &Path) -> Result<String, SpecError> {
+    let unreadable = |error| SpecError::Unreadable { path: path.to_owned(), error };
+    if fs::metadata(path).map_err(unreadable)?.len() > SPEC_BYTES_MAX {
+        return Err(unreadable(std::io::Error::other("larger than 1 MiB")));
+    }
+    fs::read_to_string(path).map_err(unreadable)
+}
+
 /// Puts one override into the table and reads the whole again.
 fn apply(table: &mut toml::Table, given: &str) -> Result<Spec, SpecError> {
-    let refuse = |key: &str, why: &str| SpecError::Elsewhere {
-        origin: format!("--set {given}"),
-        key: key.to_owned(),
-        why: why.to_owned(),
-    };
-    let (key, value) = given.split_once('=').ok_or_else(|| refuse("", "write key=value"))?;
+    let mut place = table.clone();
+    let key = set_key(&mut place, given)?;
+    let spec = Spec::deserialize(place.clone()).map_err(|error| refused(given, &key, error.message()))?;
+    *table = place;
+    Ok(spec)
+}
+
+fn refused(given: &str, key: &str, why: &str) -> SpecError {
+    SpecError::Elsewhere { origin: format!("--set {given}"), key: key.to_owned(), why: why.to_owned() }
+}
+
+/// Puts one override into the table. Returns its key.
+pub(super) fn set_key(table: &mut toml::Table, given: &str) -> Result<String, SpecError> {
+    let (key, value) = given.split_once('=').ok_or_else(|| refused(given, "", "write key=value"))?;
     let (key, value) = (key.trim(), value.trim());
     let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().filter(|parsed| parsed.len() == 1);
     let value = parsed.and_then(|mut parsed| parsed.remove("value"));
     let value = value.unwrap_or_else(|| toml::Value::String(value_text(given)));
+    if set_value(table, key, value) {
+        Ok(key.to_owned())
+    } else {
+        Err(refused(given, key, "only tables have keys that can be set"))
+    }
+}
+
+/// Puts a value at a dotted key; false when something on the way is no table.
+pub(super) fn set_value(table: &mut toml::Table, key: &str, value: toml::Value) -> bool {
     let (path, last) = key.rsplit_once('.').map_or((None, key), |(path, last)| (Some(path), last));
-    let mut place = table.clone();
-    let mut inner = &mut place;
+    let mut inner = table;
     for step in path.iter().flat_map(|path| path.split('.')) {
         let entry = inner.entry(step).or_insert_with(|| toml::Table::new().into());
-        inner = entry.as_table_mut().ok_or_else(|| refuse(key, "only tables have keys that can be set"))?;
+        let Some(next) = entry.as_table_mut() else { return false };
+        inner = next;
     }
     inner.insert(last.to_owned(), value);
-    let spec = Spec::deserialize(place.clone()).map_err(|error| refuse(key, error.message()))?;
-    *table = place;
-    Ok(spec)
+    true
 }
 
 /// What stands behind the first `=`.
@@ -108,7 +129,7 @@ fn value_text(given: &str) -> String {
 }
 
 /// A problem of the checks: where its key stands in the file, or which override brought it.
-fn located(origin: &str, text: &str, overrides: &[String], problem: Problem) -> SpecError {
+pub(super) fn located(origin: &str, text: &str, overrides: &[String], problem: Problem) -> SpecError {
     let Problem { key, why } = problem;
     let sets_it = |given: &&String| given.split_once('=').is_some_and(|(set, _)| key.starts_with(set.trim()));
     if let Some(given) = overrides.iter().rev().find(sets_it) {
@@ -121,7 +142,7 @@ fn located(origin: &str, text: &str, overrides: &[String], problem: Problem) -> 
 }
 
 /// An error of the TOML reader: its key is the one whose value it points into.
-fn in_file(origin: &str, text: &str, error: &toml::de::Error) -> SpecError {
+pub(super) fn in_file(origin: &str, text: &str, error: &toml::de::Error) -> SpecError {
     let why = error.message().to_owned();
     match error.span() {
         Some(span) => SpecError::InFile {
@@ -140,19 +161,25 @@ fn line_at(text: &str, byte: usize) -> usize {
 }
 
 /// The line of a dotted key, or of the innermost table around it that the file has.
-fn line_of(text: &str, key: &str) -> Option<usize> {
+pub(super) fn line_of(text: &str, key: &str) -> Option<usize> {
+    let steps: Vec<String> = key.split('.').map(str::to_owned).collect();
+    line_of_path(text, &steps).map(|(line, _)| line)
+}
+
+/// The same for a path of names and indexes, with the number of its steps that the file has.
+pub(super) fn line_of_path(text: &str, steps: &[String]) -> Option<(usize, usize)> {
     let table = DeTable::parse(text).ok()?;
     let mut found = None;
     let mut place: Option<&DeValue<'_>> = None;
-    for step in key.split('.') {
+    for (depth, step) in steps.iter().enumerate() {
         let next = match place {
-            None => table.get_ref().get(step),
-            Some(DeValue::Table(inner)) => inner.get(step),
+            None => table.get_ref().get(step.as_str()),
+            Some(DeValue::Table(inner)) => inner.get(step.as_str()),
             Some(DeValue::Array(items)) => step.parse::<usize>().ok().and_then(|index| items.get(index)),
             Some(_) => None,
         };
         let Some(next) = next else { break };
-        found = Some(line_at(text, next.span().start));
+        found = Some((line_at(text, next.span().start), depth + 1));
         place = Some(next.get_ref());
     }
     found
