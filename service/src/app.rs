@@ -1,5 +1,6 @@
 //! What every request works with, and the tasks that go on by themselves.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,8 @@ use shardpay_telemetry::{Counter, Histogram, Recorder, names};
 use shardpay_types::{Plan, PublicKey};
 use tokio::sync::watch;
 
-use crate::buy::Purchases;
-use crate::buy::sandbox::SandboxCards;
-use crate::cash_out::{CashOuts, pain001::Debtor, sandbox::SandboxBank};
+use crate::buy::{Purchases, gateway::CardGateway, sandbox::SandboxCards};
+use crate::cash_out::{CashOuts, bank::BankGateway, pain001::Debtor, sandbox::SandboxBank};
 use crate::clock::Clock;
 use crate::db::{Db, StoreError};
 use crate::hub::{Change, Hub};
@@ -18,7 +18,7 @@ use crate::issuer::Issuer;
 use crate::ledger::{Ledger, View};
 use crate::merchant::{Intents, webhooks::Courier};
 use crate::secret::{random_bytes, random_hex};
-use crate::users::{Attempts, Buckets, Cost, Passwords, Sessions, Users};
+use crate::users::{Attempts, Buckets, Cost, Passwords, Places, Sessions, Users};
 
 /// How often workflows are looked at, beside when something happens.
 const TICK: Duration = Duration::from_millis(500);
@@ -42,6 +42,8 @@ pub struct Settings {
     pub password_cost: Cost,
     /// Requests per second and burst, per address.
     pub rate: (u64, u64),
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpAddr>,
     /// Whose account payouts leave.
     pub debtor: Debtor,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
             mint_limit: 1_000_000_000_000_000,
             password_cost: Cost::default(),
             rate: (200, 400),
+            proxies: Vec::new(),
             debtor: Debtor {
                 name: "shardpay sandbox".to_owned(),
                 iban: "DE89370400440532013000".to_owned(),
@@ -114,8 +117,10 @@ pub struct App {
     pub passwords: Passwords,
     /// Failed logins.
     pub attempts: Attempts,
-    /// Requests per address.
+    /// Requests per address and user.
     pub buckets: Buckets,
+    /// Open streams per address and user.
+    pub streams: Places,
     /// Buying.
     pub purchases: Purchases,
     /// Cashing out.
@@ -150,20 +155,41 @@ pub struct Parts {
     pub view: Arc<View>,
     /// Signs mints.
     pub issuer: Issuer,
+    /// Who moves the euros.
+    pub euros: Euros,
     /// What the operator decided.
     pub settings: Settings,
     /// Metrics.
     pub recorder: Recorder,
 }
 
+/// Who moves the euros: in by card, out by bank.
+#[derive(Clone)]
+pub struct Euros {
+    /// Charges cards.
+    pub cards: Arc<dyn CardGateway>,
+    /// Pays out.
+    pub bank: Arc<dyn BankGateway>,
+}
+
+impl Euros {
+    /// The sandbox, with its books in tables of the same store.
+    pub fn sandbox(db: &Db, clock: &Clock) -> Self {
+        Self {
+            cards: Arc::new(SandboxCards { db: db.clone(), clock: clock.clone() }),
+            bank: Arc::new(SandboxBank { db: db.clone(), clock: clock.clone() }),
+        }
+    }
+}
+
 impl App {
-    /// Puts the parts together, with the sandbox as gateway and bank.
+    /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { db, clock, ledger, view, issuer, settings, recorder } = parts;
+        let Parts { db, clock, ledger, view, issuer, euros, settings, recorder } = parts;
         let (hub, issuer) = (Hub::default(), Arc::new(issuer));
         let purchases = Purchases {
             db: db.clone(),
-            gateway: Arc::new(SandboxCards { db: db.clone(), clock: clock.clone() }),
+            gateway: euros.cards,
             issuer: issuer.clone(),
             ledger: ledger.clone(),
             view: view.clone(),
@@ -173,7 +199,7 @@ impl App {
         };
         let cash_outs = CashOuts {
             db: db.clone(),
-            bank: Arc::new(SandboxBank { db: db.clone(), clock: clock.clone() }),
+            bank: euros.bank,
             issuer,
             ledger: ledger.clone(),
             hub: hub.clone(),
@@ -187,6 +213,7 @@ impl App {
             passwords: Passwords::new(settings.password_cost),
             attempts: Attempts::default(),
             buckets: Buckets::new(settings.rate.0, settings.rate.1),
+            streams: Places::default(),
             purchases,
             cash_outs,
             intents: Intents { db: db.clone(), hub: hub.clone(), clock: clock.clone() },
@@ -272,8 +299,9 @@ impl App {
                     app.sessions.tidy().await?;
                     let sandbox = SandboxCards { db: app.db.clone(), clock: app.clock.clone() };
                     let before = app.clock.now_us().saturating_sub(DISPUTE_AFTER_US);
-                    for purchase in sandbox.dispute_due(before).await? {
+                    for purchase in sandbox.disputes_due(before).await? {
                         app.purchases.disputed(&purchase).await?;
+                        sandbox.dispute(&purchase).await?;
                     }
                     Ok::<_, StoreError>(())
                 };

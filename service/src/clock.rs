@@ -1,4 +1,4 @@
-//! The time, as the rest of the crate asks for it; tests set it.
+//! The time, as the rest of the crate asks for it; tests move it ahead.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,35 +7,33 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Microseconds since 1970.
 #[derive(Debug, Clone, Default)]
 pub struct Clock {
-    set: Option<Arc<AtomicU64>>,
+    stands: bool,
+    ahead_us: Arc<AtomicU64>,
 }
 
 impl Clock {
     /// The system's clock.
-    pub const fn system() -> Self {
-        Self { set: None }
+    pub fn system() -> Self {
+        Self::default()
     }
 
     /// A clock that stands until it is moved.
     pub fn standing(us: u64) -> Self {
-        Self { set: Some(Arc::new(AtomicU64::new(us))) }
+        Self { stands: true, ahead_us: Arc::new(AtomicU64::new(us)) }
     }
 
-    /// Moves a standing clock.
+    /// Moves the clock, and its clones, ahead.
     pub fn advance(&self, us: u64) {
-        if let Some(set) = &self.set {
-            set.fetch_add(us, Ordering::SeqCst);
-        }
+        self.ahead_us.fetch_add(us, Ordering::SeqCst);
     }
 
     /// Now.
     pub fn now_us(&self) -> u64 {
-        match &self.set {
-            Some(set) => set.load(Ordering::SeqCst),
-            None => {
-                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-            }
+        let ahead = self.ahead_us.load(Ordering::SeqCst);
+        if self.stands {
+            return ahead;
         }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX).saturating_add(ahead)
     }
 }

@@ -3,7 +3,7 @@
 //! Guarantees: an unknown key is refused; every error names the key it is about. Paths in the file are relative
 //! to the file's directory.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -68,6 +68,7 @@ struct File {
     mint_limit: Option<String>,
     webhook_private: Option<bool>,
     gateway_secret_file: Option<PathBuf>,
+    proxies: Vec<IpAddr>,
     tls: TlsSection,
     rate: RateSection,
     passwords: PasswordsSection,
@@ -180,6 +181,7 @@ impl Config {
             mint_limit: mint_limit(file.mint_limit.as_deref())?,
             password_cost: cost(&file.passwords)?,
             rate: rate(&file.rate)?,
+            proxies: file.proxies,
             debtor: debtor(file.bank)?,
         };
         Ok(Self {
@@ -316,6 +318,7 @@ mod tests {
             ("[tls]\nmode = \"files\"", "tls.certificate"),
             ("[tls]\nmode = \"maybe\"", "tls.mode"),
             ("[passwords]\nmemory_kib = 1", "passwords.memory_kib"),
+            ("proxies = [\"nowhere\"]", "proxies"),
             ("[rate]\nburst = 0", "rate.burst"),
             ("[bank]\niban = \"DE00\"", "bank.iban"),
         ] {

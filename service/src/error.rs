@@ -56,6 +56,7 @@ codes! {
     NotYourKey = 403, "not_your_key", "The sender is not your key";
     NotFound = 404, "not_found", "There is no such thing";
     MethodNotAllowed = 405, "method_not_allowed", "Not possible here";
+    TooSlow = 408, "too_slow", "The request took too long to arrive";
     NameTaken = 409, "name_taken", "The name is taken";
     NoKey = 409, "no_key", "Your account has no key yet";
     KeySet = 409, "key_set", "Your account has another key";
@@ -79,6 +80,7 @@ codes! {
     NotAPayer = 422, "not_a_payer", "The recipient paid nothing here";
     IdempotencyMismatch = 422, "idempotency_mismatch", "This Idempotency-Key was used for another request";
     RateLimited = 429, "rate_limited", "Too many requests";
+    TooManyStreams = 429, "too_many_streams", "Too many open streams";
     TooManyAttempts = 429, "too_many_attempts", "Too many attempts; wait";
     Internal = 500, "internal", "A mistake of ours";
     Busy = 503, "busy", "Too much to do at the moment";

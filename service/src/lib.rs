@@ -21,6 +21,7 @@ pub mod history;
 pub mod hub;
 pub mod issuer;
 pub mod ledger;
+pub mod listen;
 pub mod merchant;
 pub mod pages;
 pub mod payments;

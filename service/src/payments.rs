@@ -213,9 +213,14 @@ pub async fn submit(
     let mut tx = app.db.begin().await?;
     enter(app, &mut tx, user, &signed, purpose).await?;
     tx.commit().await?;
+    bring(app, signed);
+    Ok(())
+}
+
+/// What stands in the outbox sets out for the ledger.
+pub fn bring(app: &App, signed: IdentifiedTransaction) {
     app.hub.tell([Change::Transaction(signed.txid)]);
     app.ledger.submit(signed);
-    Ok(())
 }
 
 /// A transaction, and who handed it in.

@@ -17,12 +17,13 @@ use shardpay_types::{Codec as _, Plan, Timestamp};
 use tokio::task::JoinHandle;
 
 use crate::api;
-use crate::app::{App, Parts};
+use crate::app::{App, Euros, Parts};
 use crate::clock::Clock;
 use crate::config::{Config, Tls};
 use crate::db::{Db, StoreError};
 use crate::issuer::{Issuer, IssuerError};
 use crate::ledger::{Follower, Ledger, LedgerError, Network, load_view};
+use crate::listen::serve;
 
 /// How long open requests may take once the service stops.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -106,14 +107,16 @@ impl Server {
             config.settings.public_url = format!("{scheme}://{addr}");
         }
         let tls = rustls_config(&config).await?;
-        let parts = Parts { db, clock: Clock::system(), ledger, view, issuer, settings: config.settings, recorder };
+        let (clock, settings) = (Clock::system(), config.settings);
+        let euros = Euros::sandbox(&db, &clock);
+        let parts = Parts { db, clock, ledger, view, issuer, euros, settings, recorder };
         let app = App::new(parts);
         let following = tokio::spawn(follower(&app).run(events));
         app.start();
         let pusher = pusher(&config.telemetry_push, &app.metrics.recorder)?;
         tokio::spawn(write_metrics(app.clone(), config.data_dir.clone(), pusher));
         let handle = Handle::new();
-        let serving = tokio::spawn(serve(app.clone(), listener, tls, handle.clone()));
+        let serving = tokio::spawn(serve(api::router(app.clone()), listener, tls, handle.clone()));
         write_address(&config.data_dir, addr).await.map_err(io("data_dir"))?;
         recorder_event(&app, format!("listening on {addr}"));
         tracing::info!(%addr, url = app.settings.public_url, chain = %app.ledger.chain(), "service up");
@@ -162,19 +165,6 @@ pub fn follower(app: &App) -> Follower {
         hub: app.hub.clone(),
         clock: app.clock.clone(),
         recorder: app.metrics.recorder.clone(),
-    }
-}
-
-async fn serve(
-    app: Arc<App>,
-    listener: std::net::TcpListener,
-    tls: Option<RustlsConfig>,
-    handle: Handle<SocketAddr>,
-) -> std::io::Result<()> {
-    let service = api::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    match tls {
-        None => axum_server::from_tcp(listener)?.handle(handle).serve(service).await,
-        Some(tls) => axum_server::from_tcp_rustls(listener, tls)?.handle(handle).serve(service).await,
     }
 }
 

@@ -3,111 +3,13 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use common::fake::{Fake, ISSUER};
-use common::schema::{answer_schema, misfit, template};
-use common::{Asker, card, cash_out, database, idempotency_key, pair_in, payment};
+use common::world::{GATEWAY_SECRET, PASSWORD, World};
+use common::{Asker, card, cash_out, idempotency_key, payment};
 use serde_json::{Value, json};
-use shardpay_crypto::{Keypair, Signer as _};
+use shardpay_crypto::Signer as _;
 use shardpay_service::api;
-use shardpay_service::app::{App, Parts, Settings};
-use shardpay_service::clock::Clock;
-use shardpay_service::db::Db;
-use shardpay_service::issuer::Issuer;
-use shardpay_service::ledger::{Ledger, load_view};
-use shardpay_service::secret::random_hex;
-use shardpay_service::server::follower;
-use shardpay_service::users::{Cost, key_proof_message};
-use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
-use shardpay_types::{ChainId, CommitteeId};
-
-struct World {
-    app: Arc<App>,
-    ledger: Arc<Fake>,
-    base: String,
-    document: Value,
-    _dir: tempfile::TempDir,
-}
-
-impl World {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let db = Db::open(&database(dir.path()).await).await.unwrap();
-        let fake = Arc::new(Fake::default());
-        let ledger: Arc<dyn Ledger> = fake.clone();
-        let view = Arc::new(load_view(&db, 1).await.unwrap());
-        let recorder = Recorder::new(ServerTag::new(ServerKind::Service, "test"));
-        let settings = Settings {
-            gateway_secret: "a gateway's secret".to_owned(),
-            password_cost: Cost { memory_kib: 64, passes: 1, parallel: 2 },
-            rate: (100_000, 100_000),
-            ..Settings::default()
-        };
-        let issuer = Issuer::from_seed(&ISSUER, *fake.chain());
-        let parts = Parts { db, clock: Clock::system(), ledger, view, issuer, settings, recorder };
-        let app = App::new(parts);
-        app.start();
-        let (following, source) = (follower(&app), fake.clone());
-        tokio::spawn(async move {
-            loop {
-                following.sweep().await.unwrap();
-                let known = following.view.tip(CommitteeId::at(0)).height;
-                for event in source.blocks_above(known) {
-                    following.handle(event).await.unwrap();
-                }
-                following.view.set_fresh(CommitteeId::at(0), following.clock.now_us());
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", listener.local_addr().unwrap());
-        let service = api::router(app.clone()).into_make_service_with_connect_info::<std::net::SocketAddr>();
-        tokio::spawn(async move { axum::serve(listener, service).await });
-        Self { app, ledger: fake, base, document: api::document(), _dir: dir }
-    }
-
-    fn chain(&self) -> ChainId {
-        *self.ledger.chain()
-    }
-
-    /// Names are unique: the database may be one that earlier tests used.
-    async fn user(&self, salt: &str) -> (Asker, Keypair, String) {
-        let name = format!("{salt}-{}", random_hex::<6>());
-        let pair = pair_in(self.ledger.genesis(), 0, &name);
-        let mut asker = Asker::new(&self.base);
-        asker.register(&name, &self.chain(), &pair).await;
-        (asker, pair, name)
-    }
-
-    async fn rich(&self, salt: &str) -> (Asker, Keypair, String) {
-        let (asker, pair, name) = self.user(salt).await;
-        let body = json!({ "amount": "100.00", "card": card("5555 5555 5555 4444") });
-        asker.write("POST", "/v1/purchases", body).await;
-        asker.until("/v1/me/balance", "balance", "100.000000").await;
-        (asker, pair, name)
-    }
-
-    /// One request whose answer must fit the document.
-    async fn ask(&self, asker: &Asker, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let key = (method != "GET").then(idempotency_key);
-        let (status, answer) = asker.ask(method, path, body, key.as_deref()).await;
-        let template = template(&self.document, path);
-        let schema = answer_schema(&self.document, &method.to_ascii_lowercase(), &template, status);
-        if let Some(schema) = schema {
-            let why = misfit(&self.document, &schema, &answer);
-            assert_eq!(why, None, "{method} {path} {status}");
-        }
-        (status, answer)
-    }
-
-    async fn code(&self, asker: &Asker, method: &str, path: &str, body: Value) -> String {
-        let (status, answer) = self.ask(asker, method, path, Some(body)).await;
-        assert!(status >= 400, "{method} {path}: {status} {answer}");
-        answer["code"].as_str().unwrap().to_owned()
-    }
-}
+use shardpay_service::users::key_proof_message;
+use shardpay_types::ChainId;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_fit_the_document() {
@@ -154,7 +56,6 @@ async fn answers_fit_the_document() {
     ann.until(&path, "state", "paid").await;
     world.ask(&ann, "GET", &path, None).await;
     assert_eq!(ann.until("/v1/supply", "agrees", "true").await["difference"], "0.000000");
-    world.app.stopping.send_replace(true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,14 +98,14 @@ async fn a_shop_is_paid_late_twice_and_too_little() {
     let cancel = format!("/v1/intents/{}/cancel", other["id"].as_str().unwrap());
     assert_eq!(world.ask(&till, "POST", &cancel, Some(json!({}))).await.1["state"], "cancelled");
     assert_eq!(world.code(&till, "POST", &format!("/v1/intents/{id}/cancel"), json!({})).await, "wrong_state");
-    // the fake's ledger time is that of 1970
-    let (_, day) = world.ask(&till, "GET", "/v1/merchant/settlements/1970-01-01", None).await;
+    let now = jiff::Timestamp::from_microsecond(i64::try_from(world.clock.now_us()).unwrap()).unwrap();
+    let today = jiff::tz::TimeZone::UTC.to_datetime(now).date();
+    let (_, day) = world.ask(&till, "GET", &format!("/v1/merchant/settlements/{today}"), None).await;
     assert_eq!(
         (&day["paid"], &day["refunded"], &day["net"]),
         (&json!("6.000000"), &json!("3.000000"), &json!("3.000000"))
     );
     assert_eq!(world.ask(&till, "GET", "/v1/merchant/settlements/1970-1-1", None).await.0, 422);
-    world.app.stopping.send_replace(true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,7 +170,6 @@ async fn hostile_inputs_are_refused() {
     let proof = pair.sign(&key_proof_message(&world.chain(), &name));
     let stolen = json!({ "public_key": pair.public_key().to_string(), "proof": proof.to_string() });
     assert_eq!(world.code(&bob, "PUT", "/v1/me/key", stolen).await, "bad_proof");
-    world.app.stopping.send_replace(true);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -329,7 +229,6 @@ async fn sessions_and_requests_cannot_be_borrowed() {
     assert_eq!(status(http.get(url("/assets/..%2f..%2fCargo.toml"))).await, 404);
     guessing_is_slowed(&ann, &name).await;
     forged_events(&world, &ann, &first).await;
-    world.app.stopping.send_replace(true);
 }
 
 async fn guessing_is_slowed(asker: &Asker, name: &str) {
@@ -354,11 +253,11 @@ async fn forged_events(world: &World, asker: &Asker, purchase: &Value) {
     };
     let now = world.app.clock.now_us() / 1_000_000;
     assert_eq!(send(now, "another secret").await, 401);
-    assert_eq!(send(now - 1_000, "a gateway's secret").await, 401);
+    assert_eq!(send(now - 1_000, GATEWAY_SECRET).await, 401);
     let shown = asker.get(&format!("/v1/purchases/{id}")).await;
     assert_eq!(shown["error"], Value::Null);
     for _ in 0..2 {
-        assert_eq!(send(now, "a gateway's secret").await, 204);
+        assert_eq!(send(now, GATEWAY_SECRET).await, 204);
     }
     let shown = asker.get(&format!("/v1/purchases/{id}")).await;
     assert_eq!((&shown["error"], &shown["state"]), (&json!("disputed"), &json!("done")));

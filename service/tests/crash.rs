@@ -1,7 +1,7 @@
-//! Kill −9 between any two steps of buying and cashing out: a fuse makes the store and both gateways fail from a
-//! chosen call on, before or after the call took effect; the process' state is dropped, the database opened
-//! again, and the workflows go on. Gateway, bank and ledger live on and keep their own books, by which is judged:
-//! no double mint, no double payout, no lost charge.
+//! Kill −9 between any two steps of buying and cashing out, from the request on: a fuse makes the store and both
+//! gateways fail from a chosen call on, before or after the call took effect; the process' state is dropped, the
+//! database opened again, the user asks again with the same key, and the workflows go on. Gateway, bank and ledger
+//! live on and keep their own books, by which is judged: no double mint, no double payout, no lost charge.
 //!
 //! Every crash point up to the end of an undisturbed run is tried, alone; a property draws sequences of them.
 
@@ -10,40 +10,51 @@ mod common;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use common::fake::{Fake, ISSUER};
-use common::{database, pair_in};
+use common::{cash_out, database, pair_in};
 use proptest::prelude::*;
-use shardpay_crypto::{IdentifiedTransaction, Keypair, Signer as _, transaction_message};
-use shardpay_service::app::{App, Parts, Settings};
-use shardpay_service::buy::card::{Card, CardInput};
+use serde_json::{Value, json};
+use shardpay_crypto::{Keypair, Signer as _};
+use shardpay_service::api;
+use shardpay_service::app::{App, Euros, Parts, Settings};
+use shardpay_service::buy::card::Card;
 use shardpay_service::buy::gateway::{CardGateway, ChargeOutcome, GatewayError, NOT_CHARGED};
-use shardpay_service::buy::{NewPurchase, Purchases};
 use shardpay_service::cash_out::bank::{BankError, BankGateway, PayoutOrder, PayoutStatus};
-use shardpay_service::cash_out::iban::Iban;
-use shardpay_service::cash_out::{CashOuts, payout_ref};
 use shardpay_service::clock::Clock;
-use shardpay_service::codec::Purpose;
 use shardpay_service::db::{Db, Fuse, StoreError};
 use shardpay_service::issuer::Issuer;
 use shardpay_service::ledger::port::Later;
 use shardpay_service::ledger::{Ledger, load_view};
-use shardpay_service::payments;
+use shardpay_service::merchant::webhooks::sign;
 use shardpay_service::server::follower;
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
-use shardpay_types::{Amount, Codec as _, Redeem, Sequence, Signature, SignedRedeem, Timestamp, Transaction};
+use shardpay_types::{Amount, CommitteeId, PublicKey};
+use tower::ServiceExt as _;
 
 /// A call budget that no run uses up.
 const ENOUGH: i64 = 1_000_000;
 const CENTS: u64 = 2_500;
-const PURCHASE: &str = "00000000000000000000000000000001";
+const IBAN: &str = "DE89370400440532013000";
+const GATEWAY_SECRET: &str = "what the gateway signs with";
 
 /// What a gateway does beside working.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
     Works,
+    /// The answer to a charge is lost; what became of it can be asked.
     LosesAnswers,
+    /// Answers are lost, nothing can be asked: only the gateway's events tell, each twice.
+    OnlyTells,
+    /// The card's holder is asked for a code.
+    Challenges,
+    /// The bank pays nothing.
     Refuses,
 }
+
+const MOODS: [Mood; 5] = [Mood::Works, Mood::LosesAnswers, Mood::OnlyTells, Mood::Challenges, Mood::Refuses];
 
 /// Charges cards and pays out; outlives the service.
 struct Outside {
@@ -67,9 +78,18 @@ impl Outside {
 
     fn outcome(&self, key: &str) -> ChargeOutcome {
         match self.charges.lock().unwrap().get(key) {
-            Some((_, "captured" | "refunded")) => ChargeOutcome::Captured { charge_id: format!("ch_{key}") },
+            Some((_, "captured" | "refunded")) => ChargeOutcome::Captured { charge_id: charge_id(key) },
+            Some((_, "challenge")) => ChargeOutcome::Challenge { prompt: "the code?".to_owned() },
             _ => ChargeOutcome::Declined(NOT_CHARGED),
         }
+    }
+
+    /// The events it has sent so far, as bodies.
+    fn events(&self) -> Vec<String> {
+        let charges = self.charges.lock().unwrap();
+        let captured = charges.iter().filter(|(_, (_, state))| *state == "captured");
+        let event = |key: &String| json!({ "id": format!("evt_{key}"), "type": "charge.captured", "key": key, "charge_id": charge_id(key) });
+        captured.map(|(key, _)| event(key).to_string()).collect()
     }
 
     fn captured(&self) -> u64 {
@@ -83,12 +103,20 @@ impl Outside {
     }
 }
 
+fn charge_id(key: &str) -> String {
+    format!("ch_{key}")
+}
+
 impl CardGateway for Outside {
     fn charge<'a>(&'a self, key: &'a str, cents: u64, _: &'a Card) -> Later<'a, Result<ChargeOutcome, GatewayError>> {
         Box::pin(async move {
             self.burn()?;
-            self.charges.lock().unwrap().entry(key.to_owned()).or_insert((cents, "captured"));
+            let state = if self.mood == Mood::Challenges { "challenge" } else { "captured" };
+            self.charges.lock().unwrap().entry(key.to_owned()).or_insert((cents, state));
             self.burn()?;
+            if self.mood == Mood::OnlyTells {
+                return Err(GatewayError("lost".to_owned()));
+            }
             let mut lost = self.lost.lock().unwrap();
             if self.mood == Mood::LosesAnswers && !std::mem::replace(&mut *lost, true) {
                 return Err(GatewayError("lost".to_owned()));
@@ -98,13 +126,28 @@ impl CardGateway for Outside {
     }
 
     fn answer<'a>(&'a self, key: &'a str, _: &'a str) -> Later<'a, Result<ChargeOutcome, GatewayError>> {
-        Box::pin(async move { Ok(self.outcome(key)) })
+        Box::pin(async move {
+            self.burn()?;
+            if let Some((_, state @ "challenge")) = self.charges.lock().unwrap().get_mut(key) {
+                *state = "captured";
+            }
+            self.burn()?;
+            Ok(self.outcome(key))
+        })
     }
 
     fn settle<'a>(&'a self, key: &'a str) -> Later<'a, Result<ChargeOutcome, GatewayError>> {
         Box::pin(async move {
             self.burn()?;
-            self.charges.lock().unwrap().entry(key.to_owned()).or_insert((0, "forbidden"));
+            if self.mood == Mood::OnlyTells {
+                return Err(GatewayError("nobody answers".to_owned()));
+            }
+            let mut charges = self.charges.lock().unwrap();
+            let charge = charges.entry(key.to_owned()).or_insert((0, "forbidden"));
+            if charge.1 == "challenge" {
+                charge.1 = "forbidden";
+            }
+            drop(charges);
             self.burn()?;
             Ok(self.outcome(key))
         })
@@ -137,7 +180,8 @@ impl BankGateway for Outside {
 /// Everything that a kill leaves.
 struct World {
     dir: tempfile::TempDir,
-    url: tokio::sync::OnceCell<String>,
+    /// Database, and the user's id and token.
+    home: tokio::sync::OnceCell<(String, String, String)>,
     ledger: Arc<Fake>,
     outside: Arc<Outside>,
     clock: Clock,
@@ -148,8 +192,8 @@ struct World {
 /// A process: dies with its fuse.
 struct Process {
     app: Arc<App>,
-    purchases: Purchases,
-    cash_outs: CashOuts,
+    router: Router,
+    token: String,
     fuse: Arc<Fuse>,
 }
 
@@ -157,93 +201,120 @@ impl World {
     fn new(mood: Mood, mint_limit: u64) -> Self {
         let ledger = Arc::new(Fake::default());
         let user = pair_in(ledger.genesis(), 0, "user");
-        let clock = Clock::standing(1_800_000_000_000_000);
+        // thousands of databases, none of which outlives a loss of power
+        let memory = std::path::Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         Self {
-            url: tokio::sync::OnceCell::new(),
-            dir: tempfile::tempdir().unwrap(),
+            dir: dir.unwrap(),
+            home: tokio::sync::OnceCell::new(),
             ledger,
             outside: Outside::new(mood),
-            clock,
+            clock: Clock::standing(1_800_000_000_000_000),
             user,
             mint_limit,
         }
     }
 
-    async fn process(&self, calls: i64) -> Result<Process, StoreError> {
-        let fuse = Fuse::after(calls);
-        *self.outside.fuse.lock().unwrap() = fuse.clone();
-        let url = self.url.get_or_init(|| database(self.dir.path())).await;
-        let db = Db::open(url).await?;
+    /// Makes the database and, in it, a user with a wallet.
+    async fn settle_in(&self) -> (String, String, String) {
+        let url = database(self.dir.path()).await;
+        let app = self.app(Db::open(&url).await.unwrap()).await.unwrap();
+        let id = app.users.create("user", "no password").await.unwrap().id;
+        app.track(self.user.public_key()).await.unwrap();
+        app.users.set_key(&id, &self.user.public_key()).await.unwrap();
+        let token = app.sessions.begin(&id, false).await.unwrap().token;
+        app.db.close().await;
+        (url, id, token)
+    }
+
+    async fn app(&self, db: Db) -> Result<Arc<App>, StoreError> {
         let view = Arc::new(load_view(&db, 1).await?);
         let ledger: Arc<dyn Ledger> = self.ledger.clone();
-        let chain = *ledger.chain();
-        let settings = Settings { mint_limit: self.mint_limit, ..Settings::default() };
+        let gateway_secret = GATEWAY_SECRET.to_owned();
+        let settings = Settings { mint_limit: self.mint_limit, gateway_secret, ..Settings::default() };
         let recorder = Recorder::new(ServerTag::new(ServerKind::Service, "test"));
-        let (issuer, clock) = (Issuer::from_seed(&ISSUER, chain), self.clock.clone());
-        let parts = Parts { db: db.with_fuse(fuse.clone()), clock, ledger, view, issuer, settings, recorder };
-        let app = App::new(parts);
-        let purchases = Purchases { gateway: self.outside.clone(), ..app.purchases.clone() };
-        let cash_outs = CashOuts { bank: self.outside.clone(), ..app.cash_outs.clone() };
-        Ok(Process { app, purchases, cash_outs, fuse })
+        let (issuer, clock) = (Issuer::from_seed(&ISSUER, *ledger.chain()), self.clock.clone());
+        let euros = Euros { cards: self.outside.clone(), bank: self.outside.clone() };
+        Ok(App::new(Parts { db, clock, ledger, view, issuer, euros, settings, recorder }))
+    }
+
+    async fn process(&self, calls: i64) -> Result<Process, StoreError> {
+        let (url, _, token) = self.home.get_or_init(|| self.settle_in()).await;
+        let fuse = Fuse::after(calls);
+        *self.outside.fuse.lock().unwrap() = fuse.clone();
+        let app = self.app(Db::open(url).await?.with_fuse(fuse.clone())).await?;
+        // starting again takes a while
+        self.clock.advance(10_000_000);
+        Ok(Process { router: api::router(app.clone()), app, token: token.clone(), fuse })
+    }
+
+    fn key(&self) -> PublicKey {
+        self.user.public_key()
+    }
+
+    fn redeem(&self) -> Value {
+        cash_out(self.ledger.chain(), &self.user, (CENTS * 10_000, 0), IBAN)
     }
 }
 
-fn card() -> Card {
-    let input = r#"{"number":"4242424242424242","expiry":"12/40","cvc":"123","holder":"A"}"#;
-    let input: CardInput = serde_json::from_str(input).unwrap();
-    input.check(1_800_000_000_000_000).unwrap()
-}
-
-fn redeem(world: &World) -> IdentifiedTransaction {
-    let chain = world.ledger.chain();
-    let body = Redeem {
-        sender: world.user.public_key(),
-        amount: Amount::from_micros(CENTS * 10_000),
-        sequence: Sequence::ZERO,
-        valid_until: Timestamp::ZERO,
-        payout_ref: payout_ref(&[1; 16], "DE89370400440532013000", "A"),
-    };
-    let unsigned = Transaction::Redeem(SignedRedeem { body, signature: Signature::ZERO });
-    let signature = world.user.sign(&transaction_message(chain, &unsigned));
-    IdentifiedTransaction::new(chain, Transaction::Redeem(SignedRedeem { body, signature }))
-}
-
 impl Process {
+    /// A request with its idempotency key: the answer, unless the process died over it.
+    async fn ask(&self, key: &str, path: &str, body: &Value) -> Result<Value, StoreError> {
+        let request = Request::post(path).header("Authorization", format!("Bearer {}", self.token));
+        let request = request.header("Idempotency-Key", key).header("Content-Type", "application/json");
+        let answer = self.router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+        let status = answer.status();
+        if self.fuse.blown() {
+            return Err(StoreError::Blown);
+        }
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(status.is_success(), "{path}: {status} {text}");
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
+    /// The gateway tells what it did, twice.
+    async fn events(&self, world: &World) -> Result<(), StoreError> {
+        for body in world.outside.events().iter().flat_map(|body| [body, body]) {
+            let signature = sign(GATEWAY_SECRET, world.clock.now_us() / 1_000_000, body);
+            let request = Request::post("/v1/gateway/card-events").header("Gateway-Signature", signature);
+            let answer = self.router.clone().oneshot(request.body(Body::from(body.clone())).unwrap()).await.unwrap();
+            if self.fuse.blown() {
+                return Err(StoreError::Blown);
+            }
+            assert_eq!(answer.status(), 204);
+        }
+        Ok(())
+    }
+
     /// What a life of the service does: the user asks (again), then everything goes on until nothing changes.
     async fn live(&self, world: &World, sell: bool) -> Result<(), StoreError> {
-        self.app.track(world.user.public_key()).await.map_err(|_| StoreError::Blown)?;
-        let amount = Amount::from_micros(CENTS * 10_000);
-        let new = NewPurchase { id: PURCHASE, user: "u", recipient: world.user.public_key(), amount };
-        self.purchases.begin(new, &card()).await?;
+        let card = json!({ "number": "4242424242424242", "expiry": "12/40", "cvc": "123", "holder": "A" });
+        let purchase = self.ask("buy", "/v1/purchases", &json!({ "amount": "25.00", "card": card })).await?;
+        if world.outside.mood == Mood::OnlyTells {
+            self.events(world).await?;
+        }
+        let (_, user, _) = world.home.get().expect("settled in");
+        let id = purchase["id"].as_str().unwrap();
+        if self.app.purchases.get(user, id).await?.is_some_and(|purchase| purchase.state == "challenge") {
+            let path = format!("/v1/purchases/{id}/challenge");
+            self.ask("answer", &path, &json!({ "code": "123456" })).await?;
+        }
         self.settle_down(world).await?;
-        if sell && world.ledger.account(&world.user.public_key()).balance >= amount {
-            self.sell(world).await?;
+        if sell && world.ledger.account(&world.key()).balance >= Amount::from_micros(CENTS * 10_000) {
+            self.ask("sell", "/v1/cash-outs", &world.redeem()).await?;
         }
         self.settle_down(world).await
     }
 
-    async fn sell(&self, world: &World) -> Result<(), StoreError> {
-        let signed = redeem(world);
-        let txid = signed.txid.to_string();
-        let iban = Iban::parse("DE89370400440532013000").unwrap();
-        let sender = world.user.public_key().to_string();
-        let amount = signed.transaction.amount();
-        let new = shardpay_service::cash_out::NewCashOut { user: "u", sender, amount, iban: &iban, holder: "A" };
-        let mut tx = self.app.db.begin().await?;
-        self.cash_outs.enter(&mut tx, &txid, &new).await?;
-        payments::enter(&self.app, &mut tx, "u", &signed, Some((Purpose::CashOut, &txid))).await?;
-        tx.commit().await
-    }
-
     async fn settle_down(&self, world: &World) -> Result<(), StoreError> {
         let follower = follower(&self.app);
-        for _ in 0..8 {
+        for _ in 0..4 {
             // whatever waits for an answer or a retry is due by then
             world.clock.advance(60_000_000);
-            self.purchases.advance_due().await?;
-            self.cash_outs.advance_due().await?;
+            self.app.advance().await?;
             follower.sweep().await?;
-            let known = self.app.view.tip(shardpay_types::CommitteeId::at(0)).height;
+            let known = self.app.view.tip(CommitteeId::at(0)).height;
             for event in world.ledger.blocks_above(known) {
                 follower.handle(event).await?;
             }
@@ -272,18 +343,22 @@ async fn run(world: &World, sell: bool, lives: &[i64]) -> i64 {
 async fn check(world: &World, process: &Process, sell: bool) {
     let (minted, burned, deposits) = world.ledger.sums();
     let (captured, paid) = (world.outside.captured(), world.outside.paid());
-    let purchase = process.purchases.get("u", PURCHASE).await.unwrap().unwrap();
+    let (_, user, _) = world.home.get().expect("settled in");
+    let purchases = process.app.purchases.list(user, (u64::MAX >> 1, ""), 10).await.unwrap();
+    let [purchase] = purchases.as_slice() else { panic!("asked for once: {purchases:?}") };
     assert!(purchase.is_final, "{purchase:?}");
     let given_back = if world.outside.mood == Mood::Refuses { burned } else { 0 };
     assert_eq!(minted, captured + given_back, "one mint per captured charge, one per refused payout: {purchase:?}");
     assert_eq!(paid, burned - given_back, "paid out once what was redeemed");
     assert_eq!(purchase.state == "done", captured > 0, "{purchase:?}");
     assert!(deposits <= 2);
+    let cash_outs = process.app.cash_outs.list(user, (u64::MAX >> 1, ""), 10).await.unwrap();
     if sell && captured > 0 {
-        let cash_out = process.cash_outs.get("u", &redeem(world).txid.to_string()).await.unwrap().unwrap();
-        let wanted = if world.outside.mood == Mood::Refuses { "returned" } else { "paid" };
-        assert_eq!(cash_out.state, wanted);
+        let [cash_out] = cash_outs.as_slice() else { panic!("asked for once: {cash_outs:?}") };
+        assert_eq!(cash_out.state, if world.outside.mood == Mood::Refuses { "returned" } else { "paid" });
         assert_eq!(burned, CENTS * 10_000);
+    } else {
+        assert!(cash_outs.is_empty(), "{cash_outs:?}");
     }
 }
 
@@ -293,10 +368,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn every_single_crash_point() {
-    for mood in [Mood::Works, Mood::LosesAnswers, Mood::Refuses] {
+    for mood in MOODS {
         block_on(async {
             let calls = run(&World::new(mood, u64::MAX >> 1), true, &[]).await;
-            assert!(calls > 30, "{mood:?}: {calls} calls");
+            assert!(calls > 60, "{mood:?}: {calls} calls");
             for crash in 0..calls {
                 run(&World::new(mood, u64::MAX >> 1), true, &[crash]).await;
             }
@@ -321,9 +396,8 @@ fn every_crash_point_of_a_refund() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_sequence_of_crashes(lives in prop::collection::vec(0i64..120, 1..6), mood in 0usize..3) {
-        let mood = [Mood::Works, Mood::LosesAnswers, Mood::Refuses][mood];
-        block_on(async { run(&World::new(mood, u64::MAX >> 1), true, &lives).await });
+    fn any_sequence_of_crashes(lives in prop::collection::vec(0i64..160, 1..6), mood in 0usize..MOODS.len()) {
+        block_on(async { run(&World::new(MOODS[mood], u64::MAX >> 1), true, &lives).await });
     }
 }
 
@@ -334,10 +408,9 @@ fn the_judge_notices_a_double_mint() {
         block_on(async {
             let issuer = Issuer::from_seed(&ISSUER, *world.ledger.chain());
             let amount = Amount::from_micros(CENTS * 10_000);
-            world.ledger.submit(issuer.purchase(world.user.public_key(), amount, PURCHASE, "another charge"));
+            world.ledger.submit(issuer.purchase(world.key(), amount, "the same purchase", "another charge"));
             run(&world, false, &[]).await;
         });
     }));
     assert!(judged.is_err());
-    assert!(redeem(&world).transaction.to_bytes().len() == 153);
 }

@@ -12,7 +12,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::events::stream;
-use super::extract::{Input, Me, Name, Page, PageQuery, Params, body, read_json};
+use super::extract::{Input, Me, Name, Page, PageQuery, Params, Watcher, body, read_json};
 use super::idempotency::{IdempotencyKey, derived_id};
 use crate::app::App;
 use crate::buy::card::CardInput;
@@ -94,11 +94,17 @@ pub(super) async fn challenge(
     find(&app, &me, &id).await.map(Json)
 }
 
-pub(super) async fn events(State(app): State<Arc<App>>, me: Me, Name(id): Name) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    me: Me,
+    watcher: Watcher,
+    Name(id): Name,
+) -> Result<Response, Problem> {
     find(&app, &me, &id).await?;
     let concerned = Change::Purchase(id.clone());
     Ok(stream(
         &app,
+        watcher,
         "purchase",
         move |change| *change == concerned,
         move |app| {
@@ -138,6 +144,10 @@ pub(super) async fn gateway_event(
         return Err(forged());
     }
     let event: GatewayEvent = read_json(&bytes)?;
+    let plain = |text: &String| (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if ![Some(&event.id), Some(&event.key), event.charge_id.as_ref()].into_iter().flatten().all(plain) {
+        return Err(Problem::bad("id", "id, key and charge_id: 1 to 128 visible ASCII characters"));
+    }
     match (event.kind.as_str(), event.charge_id) {
         ("charge.captured", Some(charge_id)) => {
             app.purchases.charged(&event.key, ChargeOutcome::Captured { charge_id }).await?;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use shardpay_types::Transaction;
 
 use super::events::stream;
-use super::extract::{Input, Me, Name, Page, PageQuery, Params};
+use super::extract::{Input, Me, Name, Page, PageQuery, Params, Watcher};
 use crate::app::App;
 use crate::cash_out::iban::{Iban, holder};
 use crate::cash_out::{CashOut, NewCashOut, payout_ref, redeem_certified};
@@ -95,11 +95,17 @@ pub(super) async fn get(State(app): State<Arc<App>>, me: Me, Name(id): Name) -> 
     find(&app, &me, &id).await.map(Json)
 }
 
-pub(super) async fn events(State(app): State<Arc<App>>, me: Me, Name(id): Name) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    me: Me,
+    watcher: Watcher,
+    Name(id): Name,
+) -> Result<Response, Problem> {
     find(&app, &me, &id).await?;
     let concerned = Change::CashOut(id.clone());
     Ok(stream(
         &app,
+        watcher,
         "cash_out",
         move |change| *change == concerned,
         move |app| {

@@ -12,6 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::extract::Watcher;
 use crate::app::App;
 use crate::db::StoreError;
 use crate::hub::Change;
@@ -19,9 +20,11 @@ use crate::hub::Change;
 /// A stream that says nothing new is ended after so long; the reader may open it again.
 const LASTS: Duration = Duration::from_secs(600);
 
-/// Streams what `load` gives whenever `concerns` a change; `load` says whether it is final.
+/// Streams what `load` gives whenever `concerns` a change; `load` says whether it is final. Holds the watcher's
+/// places until then.
 pub(super) fn stream<T, F>(
     app: &Arc<App>,
+    Watcher(places): Watcher,
     name: &'static str,
     concerns: impl Fn(&Change) -> bool + Send + Sync + 'static,
     load: impl Fn(Arc<App>) -> F + Send + Sync + 'static,
@@ -33,6 +36,7 @@ where
     let (sender, events) = mpsc::channel::<Result<Event, Infallible>>(4);
     let app = app.clone();
     tokio::spawn(async move {
+        let _places = places;
         let mut changes = app.hub.listen();
         let mut stop = app.stopping.subscribe();
         let mut last = None;

@@ -1,6 +1,7 @@
 //! What handlers take from a request: checked, with a `Problem` for whatever does not fit.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -10,10 +11,14 @@ use serde::de::DeserializeOwned;
 
 use crate::app::App;
 use crate::error::{Code, Problem};
-use crate::users::{Caller, CallerKind, User};
+use crate::users::{Caller, CallerKind, Place, User};
+
+use super::observe::Peer;
 
 /// Longest body of a request.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long a body may take to arrive.
+const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(super) struct Input<T>(pub(super) T);
@@ -41,7 +46,9 @@ fn json_only(request: &Request) -> Result<(), Problem> {
 /// The whole body, within bounds.
 pub(super) async fn body(request: Request) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::TooLarge, format!("at most {BODY_BYTES_MAX} bytes"));
-    axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await.map_err(|_| too_large())
+    let too_slow = || Problem::new(Code::TooSlow, format!("the body did not arrive within {} s", BODY_MAX.as_secs()));
+    let bytes = tokio::time::timeout(BODY_MAX, axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX)).await;
+    bytes.map_err(|_| too_slow())?.map_err(|_| too_large())
 }
 
 /// Reads JSON. The answer names place and field, never a value: it may be a secret.
@@ -78,7 +85,10 @@ impl FromRequestParts<Arc<App>> for Name {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, app).await;
-        path.map(|Path(name)| Self(name)).map_err(|_| Problem::new(Code::Malformed, "the path cannot be read"))
+        let unreadable = || Problem::new(Code::Malformed, "the path cannot be read");
+        let Path(name) = path.map_err(|_| unreadable())?;
+        // nothing that is named here has such characters, and not every store takes them
+        if name.chars().any(char::is_control) { Err(unreadable()) } else { Ok(Self(name)) }
     }
 }
 
@@ -124,6 +134,26 @@ async fn load(app: &App, caller: Caller) -> Result<Me, Problem> {
     let user = app.users.get(&caller.user).await?;
     let user = user.ok_or_else(|| Problem::new(Code::Unauthorized, "this user is gone"))?;
     Ok(Me { user, caller })
+}
+
+/// Streams a user, and an address, may have open.
+const STREAMS_USER_MAX: u32 = 32;
+const STREAMS_ADDRESS_MAX: u32 = 256;
+
+/// Who opens a stream: the places it holds while it lasts.
+pub(super) struct Watcher(pub(super) Vec<Place>);
+
+impl FromRequestParts<Arc<App>> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let too_many = || Problem::new(Code::TooManyStreams, "close some of the streams you have open");
+        let peer = parts.extensions.get::<Peer>().cloned().unwrap_or_default().0;
+        let user = parts.extensions.get::<Caller>().map(|caller| caller.user.clone());
+        let bounds = user.map(|user| (user, STREAMS_USER_MAX)).into_iter().chain([(peer, STREAMS_ADDRESS_MAX)]);
+        let places = bounds.map(|(name, most)| app.streams.take(&name, most).ok_or_else(too_many));
+        places.collect::<Result<_, _>>().map(Self)
+    }
 }
 
 /// Where a list goes on: time and id of the last item of the page before.

@@ -11,7 +11,7 @@ use shardpay_keystore::{Address, PaymentLink};
 use shardpay_types::{Reference, Transaction};
 
 use super::events::stream;
-use super::extract::{AsMerchant, Input, Me, Name, Page, PageQuery, Params};
+use super::extract::{AsMerchant, Input, Me, Name, Page, PageQuery, Params, Watcher};
 use super::idempotency::{IdempotencyKey, derived_id};
 use super::pay::SignedInput;
 use crate::app::App;
@@ -51,10 +51,8 @@ pub(super) async fn set(
 ) -> Result<Json<Merchant>, Problem> {
     key_of(&me.user)?;
     let name = label("display_name", &input.display_name, 60)?;
-    if let Some(url) = &input.webhook_url {
-        check_url(url, app.settings.webhook_private)?;
-    }
-    app.users.set_merchant(&me.user.id, &name, input.webhook_url.as_deref()).await?;
+    let url = input.webhook_url.as_deref().map(|url| check_url(url, app.settings.webhook_private)).transpose()?;
+    app.users.set_merchant(&me.user.id, &name, url.as_deref()).await?;
     let user = app.users.get(&me.user.id).await?;
     user.and_then(|user| user.merchant).map(Json).ok_or_else(|| Problem::not_found("merchant"))
 }
@@ -156,6 +154,7 @@ pub(super) struct IntentInput {
     order_id: String,
     description: Option<String>,
     expires_in_s: Option<u64>,
+    return_url: Option<String>,
 }
 
 pub(super) async fn create(
@@ -175,6 +174,7 @@ pub(super) async fn create(
     if !EXPIRES_S.contains(&expires_in_s) {
         return Err(Problem::bad("expires_in_s", "60 to 604800"));
     }
+    let return_url = input.return_url.as_deref().map(return_url).transpose()?;
     let id = derived_id(&user.id, "intent", &key);
     let new = NewIntent {
         id: &id,
@@ -184,9 +184,18 @@ pub(super) async fn create(
         order_id: &order_id,
         description: description.as_deref(),
         expires_in_s,
+        return_url: return_url.as_deref(),
     };
     app.intents.create(&new).await?;
     Ok((StatusCode::CREATED, Json(own(&app, &user.id, &id).await?)))
+}
+
+/// Checks where a checkout shall lead back to, a link that a browser may be given, and gives its plain form.
+fn return_url(text: &str) -> Result<String, Problem> {
+    let url = reqwest::Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let plain = url.filter(|url| url.username().is_empty() && url.password().is_none() && text.len() <= 500);
+    let wrong = || Problem::bad("return_url", "an http or https address of at most 500 characters");
+    plain.map(String::from).ok_or_else(wrong)
 }
 
 /// An intent of the merchant's.
@@ -254,8 +263,9 @@ pub(super) async fn refund(
         return Err(Problem::field(Code::BadTransaction, "transaction", "its reference is not the intent's"));
     }
     let txid = signed.txid.to_string();
-    if payments::get(&app, &txid).await?.is_none() {
-        match app.intents.refundable(&id, &payment.body.recipient.to_string()).await? {
+    let mut tx = app.db.begin().await?;
+    if tx.read_one("SELECT 1 FROM transactions WHERE txid = $1", &[Value::text(&txid)]).await?.is_none() {
+        match app.intents.refundable(&mut tx, &id, &payment.body.recipient.to_string()).await? {
             None => return Err(Problem::field(Code::NotAPayer, "transaction", "this account paid nothing here")),
             Some(left) if payment.body.amount.micros() > left => {
                 let why = format!("at most {} can be paid back to this account", codec::decimal(left));
@@ -265,7 +275,9 @@ pub(super) async fn refund(
         }
         payments::check_state(&app, &signed).await?;
     }
-    payments::submit(&app, &user.id, signed, Some((Purpose::Refund, &id))).await?;
+    payments::enter(&app, &mut tx, &user.id, &signed, Some((Purpose::Refund, &id))).await?;
+    tx.commit().await?;
+    payments::bring(&app, signed);
     let found = payments::get(&app, &txid).await?;
     found.map(|(payment, _)| (StatusCode::ACCEPTED, Json(payment))).ok_or_else(|| Problem::not_found("refund"))
 }
@@ -344,13 +356,18 @@ pub(super) async fn checkout(State(app): State<Arc<App>>, Name(id): Name) -> Res
     Ok(Json(Checkout { intent, merchant, link: link.to_string(), page }))
 }
 
-pub(super) async fn checkout_events(State(app): State<Arc<App>>, Name(id): Name) -> Result<Response, Problem> {
+pub(super) async fn checkout_events(
+    State(app): State<Arc<App>>,
+    watcher: Watcher,
+    Name(id): Name,
+) -> Result<Response, Problem> {
     if app.intents.get(&id).await?.is_none() {
         return Err(Problem::not_found("checkout"));
     }
     let concerned = Change::Intent(id.clone());
     Ok(stream(
         &app,
+        watcher,
         "intent",
         move |change| *change == concerned,
         move |app| {

@@ -63,10 +63,10 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
 
 /// Counts the request, and finds out who asks.
 async fn admit(app: &App, mut request: Request) -> Result<Request, Problem> {
-    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let bucket = format!("ip {}", address.map(network).unwrap_or_default());
+    let peer = peer(app, &request);
     let too_many = |ms: u64| Problem::new(Code::RateLimited, "too many requests").retry_after(ms);
-    app.buckets.take(&bucket, app.clock.now_us()).map_err(too_many)?;
+    app.buckets.take(&peer.0, app.clock.now_us()).map_err(too_many)?;
+    request.extensions_mut().insert(peer);
     if !request.uri().path().starts_with("/v1/") {
         return Ok(request);
     }
@@ -85,6 +85,22 @@ async fn admit(app: &App, mut request: Request) -> Result<Request, Problem> {
         request.extensions_mut().insert(caller);
     }
     Ok(request)
+}
+
+/// Where a request comes from, as limits count it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peer(pub(super) String);
+
+/// The connection's other end; behind a proxy that is believed, the last address it names.
+fn peer(app: &App, request: &Request) -> Peer {
+    let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let forwarded = || {
+        let last = request.headers().get_all("x-forwarded-for").iter().next_back()?;
+        last.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok()
+    };
+    let believed = address.is_some_and(|address| app.settings.proxies.contains(&address.to_canonical()));
+    let address = if believed { forwarded().or(address) } else { address };
+    Peer(format!("ip {}", address.map(network).unwrap_or_default()))
 }
 
 /// IPv6 hosts own whole networks: they count as one.

@@ -11,7 +11,7 @@ use shardpay_keystore::parse_reference;
 use shardpay_types::{CommitteeId, Height};
 
 use super::events::stream;
-use super::extract::{Input, Me, Name, Page, PageQuery, Params};
+use super::extract::{Input, Me, Name, Page, PageQuery, Params, Watcher};
 use crate::app::App;
 use crate::codec::{self, TxKind};
 use crate::db::Value;
@@ -60,12 +60,17 @@ pub(super) async fn get(State(app): State<Arc<App>>, me: Me, Name(txid): Name) -
     find(&app, &me, &txid).await.map(Json)
 }
 
-pub(super) async fn events(State(app): State<Arc<App>>, me: Me, Name(txid): Name) -> Result<Response, Problem> {
+pub(super) async fn events(
+    State(app): State<Arc<App>>,
+    me: Me,
+    watcher: Watcher,
+    Name(txid): Name,
+) -> Result<Response, Problem> {
     let payment = find(&app, &me, &txid).await?;
     let txid = payment.txid;
     let name = txid.clone();
     let concerns = move |change: &Change| matches!(change, Change::Transaction(id) if id.to_string() == name);
-    Ok(stream(&app, "payment", concerns, move |app| {
+    Ok(stream(&app, watcher, "payment", concerns, move |app| {
         let txid = txid.clone();
         async move { Ok(payments::get(&app, &txid).await?.map(|(payment, _)| (payment.clone(), payment.is_final))) }
     }))

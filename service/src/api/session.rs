@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use shardpay_telemetry::names;
 use shardpay_types::Signature;
 
 use super::extract::{Input, Me};
-use super::observe::{cookie, cookie_name};
+use super::observe::{Peer, cookie, cookie_name};
 use crate::app::App;
 use crate::codec;
 use crate::error::{Code, Problem};
@@ -70,33 +70,36 @@ pub(super) async fn register(
 
 pub(super) async fn log_in(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     Input(input): Input<Credentials>,
 ) -> Result<Response, Problem> {
     let started = app.clock.now_us();
-    let answer = checked_login(&app, &headers, input).await;
+    let answer = checked_login(&app, &peer, &headers, input).await;
     app.metrics.operation("login", answer.is_ok());
     let took = app.clock.now_us().saturating_sub(started);
     app.metrics.recorder.histogram(names::OPERATION_LOGIN_US).record(took);
     answer
 }
 
-async fn checked_login(app: &App, headers: &HeaderMap, input: Credentials) -> Result<Response, Problem> {
+async fn checked_login(app: &App, peer: &Peer, headers: &HeaderMap, input: Credentials) -> Result<Response, Problem> {
     let name = input.name.chars().take(40).collect::<String>();
-    if let Some(ms) = app.attempts.wait_ms(&name, app.clock.now_us()) {
-        return Err(Problem::new(Code::TooManyAttempts, "too many attempts with this name").retry_after(ms));
-    }
+    let too_many = |ms: u64| Problem::new(Code::TooManyAttempts, "too many attempts with this name").retry_after(ms);
+    app.attempts.begin(&name, &peer.0, app.clock.now_us()).map_err(too_many)?;
     let wrong = || Problem::new(Code::WrongCredentials, "name or password is wrong");
     if input.password.len() > 512 {
         return Err(wrong());
     }
-    let known = app.users.password_of(&input.name).await?;
+    // a name that nobody can have is looked for as little as one that nobody has
+    let known = match check_name(&input.name) {
+        Ok(()) => app.users.password_of(&input.name).await?,
+        Err(_) => None,
+    };
     let (id, stored) = known.unzip();
     if !app.passwords.check(input.password, stored).await? {
-        app.attempts.failed(&name, app.clock.now_us());
         return Err(wrong());
     }
-    app.attempts.succeeded(&name);
+    app.attempts.succeeded(&name, &peer.0);
     let user = app.users.get(&id.unwrap_or_default()).await?.ok_or_else(wrong)?;
     begin(app, headers, user, input.kind, StatusCode::OK).await
 }

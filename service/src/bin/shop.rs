@@ -50,6 +50,9 @@ struct Arguments {
     /// File with the webhook secret (whsec_…).
     #[arg(long, env = "SHOP_WEBHOOK_SECRET_FILE")]
     webhook_secret_file: PathBuf,
+    /// Where browsers reach the shop; default: the address it listens on.
+    #[arg(long, env = "SHOP_PUBLIC_URL")]
+    public_url: Option<String>,
     /// File to write the address to, once it is known.
     #[arg(long)]
     address_file: Option<PathBuf>,
@@ -69,6 +72,7 @@ struct Order {
 
 struct Shop {
     service: String,
+    public_url: String,
     key: String,
     secret: String,
     http: reqwest::Client,
@@ -84,7 +88,11 @@ async fn main() -> anyhow::Result<()> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         anyhow::Ok(text.trim().to_owned())
     };
+    let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
+    let addr = listener.local_addr()?;
+    let public_url = arguments.public_url.unwrap_or_else(|| format!("http://{addr}"));
     let shop = Arc::new(Shop {
+        public_url: public_url.trim_end_matches('/').to_owned(),
         service: arguments.service.trim_end_matches('/').to_owned(),
         key: read(&arguments.key_file)?,
         secret: read(&arguments.webhook_secret_file)?,
@@ -102,8 +110,6 @@ async fn main() -> anyhow::Result<()> {
         .route("/webhook", post(webhook))
         .layer(axum::middleware::map_response(guarded))
         .with_state(shop);
-    let listener = tokio::net::TcpListener::bind(arguments.listen).await?;
-    let addr = listener.local_addr()?;
     if let Some(path) = arguments.address_file {
         std::fs::write(path, addr.to_string())?;
     }
@@ -147,7 +153,8 @@ async fn order(State(shop): State<Arc<Shop>>, Json(input): Json<OrderInput>) -> 
         return StatusCode::NOT_FOUND.into_response();
     };
     let order_id = format!("order-{}", random_hex::<6>());
-    let body = json!({ "amount": price, "order_id": order_id, "description": name, "expires_in_s": 900 });
+    let body = json!({ "amount": price, "order_id": order_id, "description": name, "expires_in_s": 900,
+        "return_url": format!("{}/orders/{order_id}", shop.public_url) });
     let request = shop.http.post(format!("{}/v1/intents", shop.service)).bearer_auth(&shop.key);
     let intent = match answer(request.header("Idempotency-Key", &order_id).json(&body)).await {
         Ok(intent) => intent,

@@ -76,17 +76,17 @@ impl SandboxCards {
         Ok((row.count(0), row.count(1)))
     }
 
-    /// The card's holder disputes what is marked for it: returns the keys.
-    pub async fn dispute_due(&self, older_than_us: u64) -> Result<Vec<String>, StoreError> {
+    /// Keys of the charges whose card's holder disputes them now.
+    pub async fn disputes_due(&self, older_than_us: u64) -> Result<Vec<String>, StoreError> {
         let sql = "SELECT charge_key FROM sandbox_charges WHERE disputed = 1 AND state = 'captured' AND at_us < $1";
         let rows = self.db.read(sql, &[Value::count(older_than_us)]).await?;
-        let mut keys = Vec::new();
-        for row in rows {
-            let sql = "UPDATE sandbox_charges SET disputed = 2 WHERE charge_key = $1 AND disputed = 1";
-            self.db.write(sql, &[Value::text(row.text(0))]).await?;
-            keys.push(row.text(0).to_owned());
-        }
-        Ok(keys)
+        Ok(rows.iter().map(|row| row.text(0).to_owned()).collect())
+    }
+
+    /// The charge is taken back: called when the service has noted it, so that a crash in between tells it again.
+    pub async fn dispute(&self, key: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE sandbox_charges SET disputed = 2 WHERE charge_key = $1 AND disputed = 1";
+        self.db.write(sql, &[Value::text(key)]).await.map(|_| ())
     }
 }
 

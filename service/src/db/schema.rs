@@ -3,7 +3,10 @@
 //! Amounts are micro-units, times microseconds since 1970, keys, ids and hashes hexadecimal text.
 
 /// The steps from an empty database to the newest schema; `{BYTES}` is the engine's type for bytes.
-pub(super) const STEPS: &[&str] = &[FIRST, SECOND];
+pub(super) const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
+
+/// Where a shop wants its customers after the payment.
+const THIRD: &str = "ALTER TABLE intents ADD COLUMN return_url TEXT";
 
 /// The ledger this database follows: its heights mean nothing on another one.
 const SECOND: &str = "CREATE TABLE ledger (id BIGINT PRIMARY KEY, chain TEXT NOT NULL)";

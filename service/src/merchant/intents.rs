@@ -76,6 +76,8 @@ pub struct Intent {
     pub created_us: u64,
     /// The payment's reference.
     pub reference: String,
+    /// Where the shop wants its customer after the payment.
+    pub return_url: Option<String>,
     /// What was paid, oldest first.
     pub payments: Vec<IntentPayment>,
 }
@@ -97,6 +99,8 @@ pub struct NewIntent<'a> {
     pub description: Option<&'a str>,
     /// Seconds until its end.
     pub expires_in_s: u64,
+    /// Where the shop wants its customer after the payment.
+    pub return_url: Option<&'a str>,
 }
 
 /// The intents.
@@ -113,7 +117,8 @@ pub struct Intents {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, order_id, description, amount, paid, refunded, state, late, expires_us, created_us, user_id ",
+            "SELECT id, order_id, description, amount, paid, refunded, state, late, expires_us, created_us, user_id, ",
+            "return_url ",
             "FROM intents WHERE ",
             $rest
         )
@@ -154,6 +159,7 @@ async fn with_payments(reader: &mut Reader<'_>, row: &Row) -> Result<Intent, Sto
         expires_us: row.count(8),
         created_us: row.count(9),
         reference: row.text(0).to_owned(),
+        return_url: row.opt_text(11).map(str::to_owned),
         payments: payments.collect(),
     })
 }
@@ -163,8 +169,8 @@ impl Intents {
     pub async fn create(&self, new: &NewIntent<'_>) -> Result<(), StoreError> {
         let now = self.clock.now_us();
         let sql = "INSERT INTO intents (id, user_id, merchant_key, amount, order_id, description, state, late, paid, \
-                   refunded, cancelled, created_us, expires_us) \
-                   VALUES ($1, $2, $3, $4, $5, $6, 'open', 0, 0, 0, 0, $7, $8) ON CONFLICT (id) DO NOTHING";
+                   refunded, cancelled, created_us, expires_us, return_url) \
+                   VALUES ($1, $2, $3, $4, $5, $6, 'open', 0, 0, 0, 0, $7, $8, $9) ON CONFLICT (id) DO NOTHING";
         let arguments = [
             Value::text(new.id),
             Value::text(new.user),
@@ -174,6 +180,7 @@ impl Intents {
             Value::opt_text(new.description),
             Value::count(now),
             Value::count(now + new.expires_in_s * 1_000_000),
+            Value::opt_text(new.return_url),
         ];
         self.db.write(sql, &arguments).await.map(|_| ())
     }
@@ -218,11 +225,13 @@ impl Intents {
         Ok(changed)
     }
 
-    /// Whether a key paid an intent, and what of it was not paid back yet, in micro-units.
-    pub async fn refundable(&self, id: &str, payer: &str) -> Result<Option<u64>, StoreError> {
+    /// Whether a key paid an intent, and what of it was not paid back yet, in micro-units. Holds the intent until the
+    /// transaction ends, so that of two refunds the second sees the first.
+    pub async fn refundable(&self, tx: &mut Tx, id: &str, payer: &str) -> Result<Option<u64>, StoreError> {
+        tx.write("UPDATE intents SET refunded = refunded WHERE id = $1", &[Value::text(id)]).await?;
         let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN direction = 'in' THEN amount ELSE -amount END), 0) AS BIGINT), \
                    CAST(COUNT(*) AS BIGINT) FROM intent_payments WHERE intent_id = $1 AND party = $2";
-        let row = self.db.read_one(sql, &[Value::text(id), Value::text(payer)]).await?.expect("sums have a row");
+        let row = tx.read_one(sql, &[Value::text(id), Value::text(payer)]).await?.expect("sums have a row");
         if row.int(1) == 0 {
             return Ok(None);
         }
@@ -230,7 +239,7 @@ impl Intents {
         let sql = "SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM transactions WHERE purpose = 'refund' \
                    AND purpose_id = $1 AND recipient = $2 AND state IN ('submitted', 'certified', 'credited') \
                    AND txid NOT IN (SELECT txid FROM intent_payments WHERE intent_id = $1)";
-        let open = self.db.read_one(sql, &[Value::text(id), Value::text(payer)]).await?.expect("sums have a row");
+        let open = tx.read_one(sql, &[Value::text(id), Value::text(payer)]).await?.expect("sums have a row");
         Ok(Some(u64::try_from(row.int(0) - open.int(0)).unwrap_or(0)))
     }
 
@@ -272,6 +281,13 @@ pub(crate) async fn payment_final(
         (false, true) => (false, recipient),
         _ => return Ok(()),
     };
+    if !incoming {
+        let sql = "SELECT 1 FROM intent_payments WHERE intent_id = $1 AND direction = 'in' AND party = $2";
+        if tx.read_one(sql, &[Value::text(&id), Value::text(&party)]).await?.is_none() {
+            // the merchant paid somebody who paid nothing here: no refund
+            return Ok(());
+        }
+    }
     let late = incoming && (ledger_us > intent.count(3) || intent.int(4) != 0);
     let sql = "INSERT INTO intent_payments (txid, intent_id, direction, party, amount, late, at_us, counted) \
                VALUES ($1, $2, $3, $4, $5, $6, $7, 1) ON CONFLICT (txid) DO NOTHING";

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::codec::{address_of, decimal, signed_decimal};
-use crate::db::{Db, StoreError, Value};
+use crate::db::{Db, Row, StoreError, Value};
 
 /// A line of the report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -61,34 +61,34 @@ pub async fn settlement(db: &Db, user: &str, date: &str, (from, to): (u64, u64))
     let sql = "SELECT intent_payments.txid, intents.id, intents.order_id, direction, party, intent_payments.amount, at_us \
                FROM intent_payments JOIN intents ON intents.id = intent_payments.intent_id \
                WHERE intents.user_id = $1 AND at_us >= $2 AND at_us < $3 ORDER BY at_us, intent_payments.txid LIMIT 10000";
-    let rows = db.read(sql, &[Value::text(user), Value::count(from), Value::count(to)]).await?;
-    let mut report = Settlement {
-        date: date.to_owned(),
-        payments: 0,
-        paid: String::new(),
-        refunds: 0,
-        refunded: String::new(),
-        net: String::new(),
-        items: Vec::with_capacity(rows.len()),
+    let of_day = [Value::text(user), Value::count(from), Value::count(to)];
+    let rows = db.read(sql, &of_day).await?;
+    // the list has an end, the sums have none
+    let sql = "SELECT CAST(COALESCE(SUM(CASE WHEN direction = 'in' THEN 1 ELSE 0 END), 0) AS BIGINT), \
+               CAST(COALESCE(SUM(CASE WHEN direction = 'in' THEN intent_payments.amount ELSE 0 END), 0) AS BIGINT), \
+               CAST(COALESCE(SUM(CASE WHEN direction = 'in' THEN 0 ELSE 1 END), 0) AS BIGINT), \
+               CAST(COALESCE(SUM(CASE WHEN direction = 'in' THEN 0 ELSE intent_payments.amount END), 0) AS BIGINT) \
+               FROM intent_payments JOIN intents ON intents.id = intent_payments.intent_id \
+               WHERE intents.user_id = $1 AND at_us >= $2 AND at_us < $3";
+    let sums = db.read_one(sql, &of_day).await?.expect("sums have a row");
+    let item = |row: &Row| SettlementItem {
+        txid: row.text(0).to_owned(),
+        intent: row.text(1).to_owned(),
+        order_id: row.text(2).to_owned(),
+        kind: if row.text(3) == "in" { "payment" } else { "refund" },
+        party_address: address_of(row.text(4)),
+        amount: decimal(row.count(5)),
+        at_us: row.count(6),
     };
-    let (mut paid, mut refunded) = (0u64, 0u64);
-    for row in &rows {
-        let incoming = row.text(3) == "in";
-        let (count, sum) =
-            if incoming { (&mut report.payments, &mut paid) } else { (&mut report.refunds, &mut refunded) };
-        *count += 1;
-        *sum += row.count(5);
-        report.items.push(SettlementItem {
-            txid: row.text(0).to_owned(),
-            intent: row.text(1).to_owned(),
-            order_id: row.text(2).to_owned(),
-            kind: if incoming { "payment" } else { "refund" },
-            party_address: address_of(row.text(4)),
-            amount: decimal(row.count(5)),
-            at_us: row.count(6),
-        });
-    }
-    (report.paid, report.refunded) = (decimal(paid), decimal(refunded));
-    report.net = signed_decimal(i128::from(paid) - i128::from(refunded));
-    Ok(report)
+    let (payments, paid) = (sums.count(0), sums.count(1));
+    let (refunds, refunded) = (sums.count(2), sums.count(3));
+    Ok(Settlement {
+        date: date.to_owned(),
+        payments,
+        paid: decimal(paid),
+        refunds,
+        refunded: decimal(refunded),
+        net: signed_decimal(i128::from(paid) - i128::from(refunded)),
+        items: rows.iter().map(item).collect(),
+    })
 }

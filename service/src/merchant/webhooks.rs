@@ -51,8 +51,8 @@ fn tag(secret: &str, seconds: u64, body: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Checks a URL that events shall go to.
-pub fn check_url(text: &str, private: bool) -> Result<(), Problem> {
+/// Checks a URL that events shall go to, and gives its plain form.
+pub fn check_url(text: &str, private: bool) -> Result<String, Problem> {
     let wrong = |why: &str| Problem::bad("webhook_url", why);
     let url = Url::parse(text).map_err(|_| wrong("not a URL"))?;
     if text.len() > 500 || !url.username().is_empty() || url.password().is_some() {
@@ -67,7 +67,7 @@ pub fn check_url(text: &str, private: bool) -> Result<(), Problem> {
     if !private && (literal.is_ok_and(|address| !public(address)) || host.eq_ignore_ascii_case("localhost")) {
         return Err(wrong("not an address on the public internet"));
     }
-    Ok(())
+    Ok(url.into())
 }
 
 /// Whether an address lies outside of the operator's own networks.

@@ -11,4 +11,4 @@ pub mod throttle;
 pub use accounts::{User, Users, key_proof_message};
 pub use password::{Cost, Passwords};
 pub use sessions::{Caller, CallerKind, Login, Sessions};
-pub use throttle::{Attempts, Buckets};
+pub use throttle::{Attempts, Buckets, Place, Places};

@@ -127,6 +127,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_waits_too_long_for_a_turn_is_told() {
+        let none = Passwords::new(Cost { memory_kib: 64, passes: 1, parallel: 0 });
+        let refused = none.hash(Secret::new("0123456789".to_owned())).await.unwrap_err();
+        assert_eq!((refused.code, refused.retry_after_ms), (Code::Busy, Some(2_000)));
+    }
+
+    #[tokio::test]
     async fn stored_costs_count_not_todays() {
         let old = Passwords::new(Cost { memory_kib: 64, passes: 1, parallel: 1 });
         let stored = old.hash(Secret::new("0123456789".to_owned())).await.unwrap();

@@ -1,47 +1,98 @@
-//! Slows down who guesses passwords, and who asks too much. In memory: a restart forgets, which costs an
+//! Slows down who guesses passwords, who asks too much, and who keeps too much open. In memory: a restart forgets, which costs an
 //! attacker nothing worth having.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Failed attempts without a pause.
+/// Attempts without a pause: with a name from one address, with a name from anywhere.
 const FREE: u32 = 5;
-/// First pause, doubled with each further failure, and the longest.
+const FREE_ANYWHERE: u32 = 100;
+/// First pause, doubled with each further attempt, and the longest.
 const PAUSE_US: u64 = 2_000_000;
 const PAUSE_US_MAX: u64 = 900_000_000;
+/// The longest for a name: who guesses from everywhere shall not lock its owner out for long.
+const PAUSE_ANYWHERE_US_MAX: u64 = 30_000_000;
 /// Entries kept; when there are more, those that say nothing any more go.
 const ENTRIES_MAX: usize = 50_000;
 
-/// Failed logins by name.
+/// Login attempts that did not succeed, by name and address and by name alone. An attempt counts before it is
+/// tried, so that many at the same time count as many.
 #[derive(Debug, Default)]
 pub struct Attempts(Mutex<HashMap<String, (u32, u64)>>);
 
 impl Attempts {
-    /// How long to wait before the next attempt, in ms; nothing: go on.
-    pub fn wait_ms(&self, name: &str, now_us: u64) -> Option<u64> {
-        let attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = attempts.get(name)?.1;
-        (until > now_us).then(|| (until - now_us).div_ceil(1_000))
-    }
-
-    /// An attempt failed.
-    pub fn failed(&self, name: &str, now_us: u64) {
+    /// Counts an attempt; refuses it, with the ms to wait, when there were too many.
+    pub fn begin(&self, name: &str, address: &str, now_us: u64) -> Result<(), u64> {
         let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = format!("{name} {address}");
+        for key in [here.as_str(), name] {
+            if let Some((_, until)) = attempts.get(key)
+                && *until > now_us
+            {
+                return Err((until - now_us).div_ceil(1_000));
+            }
+        }
         if attempts.len() >= ENTRIES_MAX {
             attempts.retain(|_, (_, until)| *until + PAUSE_US_MAX > now_us);
         }
-        let (count, until) = attempts.entry(name.to_owned()).or_insert((0, 0));
-        if *until + PAUSE_US_MAX < now_us && *until != 0 {
-            *count = 0;
+        for (key, free, longest) in
+            [(here, FREE, PAUSE_US_MAX), (name.to_owned(), FREE_ANYWHERE, PAUSE_ANYWHERE_US_MAX)]
+        {
+            let (count, until) = attempts.entry(key).or_insert((0, now_us));
+            if *until + PAUSE_US_MAX < now_us {
+                *count = 0;
+            }
+            *count += 1;
+            let doubled = count.saturating_sub(free).min(20);
+            *until = if *count < free { now_us } else { now_us + (PAUSE_US << doubled).min(longest) };
         }
-        *count += 1;
-        let doubled = count.saturating_sub(FREE).min(20);
-        *until = if *count < FREE { now_us } else { now_us + (PAUSE_US << doubled).min(PAUSE_US_MAX) };
+        Ok(())
     }
 
-    /// An attempt succeeded.
-    pub fn succeeded(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// The attempt succeeded: those before it from the same address are forgiven, and this one everywhere.
+    pub fn succeeded(&self, name: &str, address: &str) {
+        let mut attempts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.remove(&format!("{name} {address}"));
+        if let Some((count, until)) = attempts.get_mut(name) {
+            *count = count.saturating_sub(1);
+            *until = if *count < FREE_ANYWHERE { 0 } else { *until };
+        }
+    }
+}
+
+/// Places of which each name may hold some at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Places(Arc<Mutex<HashMap<String, u32>>>);
+
+/// A place that is held; given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    places: Places,
+    name: String,
+}
+
+impl Places {
+    /// A place for a name, unless it holds `most` already.
+    pub fn take(&self, name: &str, most: u32) -> Option<Place> {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(name.to_owned()).or_insert(0);
+        if *count >= most {
+            return None;
+        }
+        *count += 1;
+        Some(Place { places: self.clone(), name: name.to_owned() })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut held = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = held.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.name);
+            }
+        }
     }
 }
 
@@ -88,19 +139,45 @@ mod tests {
     #[test]
     fn guessing_gets_slow_and_success_forgives() {
         let attempts = Attempts::default();
-        for _ in 1..FREE {
-            attempts.failed("a", 1_000);
-            assert_eq!(attempts.wait_ms("a", 1_000), None);
+        for _ in 0..FREE {
+            assert_eq!(attempts.begin("ann", "here", 1_000), Ok(()));
         }
-        attempts.failed("a", 1_000);
-        assert_eq!(attempts.wait_ms("a", 1_000), Some(2_000));
-        assert_eq!(attempts.wait_ms("b", 1_000), None);
-        for _ in 0..100 {
-            attempts.failed("a", 1_000);
+        assert_eq!(attempts.begin("ann", "here", 1_000), Err(2_000));
+        assert_eq!(attempts.begin("ann", "there", 1_000), Ok(()), "her own address is not locked");
+        assert_eq!(attempts.begin("bob", "here", 1_000), Ok(()));
+        let mut now = 1_000;
+        for _ in 0..30 {
+            now += 900_000_000;
+            assert_eq!(attempts.begin("ann", "here", now), Ok(()));
         }
-        assert_eq!(attempts.wait_ms("a", 1_000), Some(900_000), "never longer");
-        attempts.succeeded("a");
-        assert_eq!(attempts.wait_ms("a", 1_000), None);
+        assert_eq!(attempts.begin("ann", "here", now), Err(900_000), "never longer");
+        attempts.succeeded("ann", "here");
+        assert_eq!(attempts.begin("ann", "here", now), Ok(()));
+    }
+
+    #[test]
+    fn guessing_from_everywhere_gets_slow_for_a_short_time() {
+        let attempts = Attempts::default();
+        for n in 0..FREE_ANYWHERE {
+            assert_eq!(attempts.begin("ann", &format!("10.0.{n}.1"), 1_000), Ok(()), "{n}");
+        }
+        assert_eq!(attempts.begin("ann", "home", 1_000), Err(2_000));
+        for n in 0..20 {
+            let now = 1_000 + (n + 1) * PAUSE_ANYWHERE_US_MAX;
+            assert_eq!(attempts.begin("ann", &format!("10.1.{n}.1"), now), Ok(()));
+        }
+        assert_eq!(attempts.begin("ann", "home", 1_000 + 21 * PAUSE_ANYWHERE_US_MAX), Ok(()));
+    }
+
+    #[test]
+    fn places_come_back() {
+        let places = Places::default();
+        let mut held: Vec<Place> = (0..3).map(|_| places.take("a", 3).unwrap()).collect();
+        assert!(places.take("a", 3).is_none() && places.take("b", 3).is_some());
+        held.pop();
+        assert!(places.take("a", 3).is_some());
+        drop(held);
+        assert!(places.0.lock().unwrap().is_empty(), "nothing is kept of who holds nothing");
     }
 
     #[test]

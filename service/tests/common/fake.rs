@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use shardpay_client::ReceiptFile;
 use shardpay_crypto::{IdentifiedTransaction, Keypair, Signer as _, chain_id};
+use shardpay_service::clock::Clock;
 use shardpay_service::ledger::facts::{BlockFacts, ExecutedFact, LeafFact};
 use shardpay_service::ledger::port::{Later, ProofPlace};
 use shardpay_service::ledger::{Ledger, LedgerError, LedgerEvent};
@@ -49,16 +50,22 @@ pub struct Fake {
     plan: Plan,
     chain: ChainId,
     books: Mutex<Books>,
+    clock: Option<Clock>,
 }
 
 impl Default for Fake {
     fn default() -> Self {
         let plan = plan();
-        Self { chain: chain_id(&plan), plan, books: Mutex::default() }
+        Self { chain: chain_id(&plan), plan, books: Mutex::default(), clock: None }
     }
 }
 
 impl Fake {
+    /// A ledger whose time is that of a clock; else blocks are a microsecond apart.
+    pub fn telling(clock: Clock) -> Self {
+        Self { clock: Some(clock), ..Self::default() }
+    }
+
     /// Blocks above a height.
     pub fn blocks_above(&self, height: Height) -> Vec<LedgerEvent> {
         let books = self.books.lock().unwrap();
@@ -124,7 +131,7 @@ impl Fake {
         books.blocks.push(BlockFacts {
             committee: CommitteeId::at(0),
             height,
-            ledger_time: Timestamp::from_micros(height.get()),
+            ledger_time: Timestamp::from_micros(self.clock.as_ref().map_or(height.get(), Clock::now_us)),
             totals,
             leaves: vec![LeafFact::Executed(fact)],
         });

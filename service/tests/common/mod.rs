@@ -16,6 +16,7 @@ use shardpay_types::{
 
 pub mod fake;
 pub mod schema;
+pub mod world;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
