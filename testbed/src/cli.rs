@@ -10,6 +10,7 @@ use crate::backend::Action;
 use crate::by_hand;
 use crate::experiment::{self, Experiment, Outcome};
 use crate::failure::{EXIT_CODES, EXIT_VERDICT, Failure};
+use crate::grafana;
 use crate::interrupt::Interrupt;
 use crate::registry::{Cluster, Registry, RegistryError};
 use crate::report::report;
@@ -69,6 +70,12 @@ enum Command {
         /// How many lines.
         #[arg(long, default_value_t = 50)]
         lines: usize,
+    },
+    /// Writes the provisioning files of Grafana and InfluxDB 2 (docs/GRAFANA.md).
+    Grafana {
+        /// Where; files of the same names are written over.
+        #[arg(long)]
+        out: PathBuf,
     },
 }
 
@@ -168,6 +175,11 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             for line in by_hand::logs(&find(&registry, &whom.which)?, whom.server, lines)? {
                 println!("{line}");
             }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Grafana { out } => {
+            grafana::write(&out)?;
+            println!("{} files are in {}", grafana::files().len(), out.display());
             Ok(ExitCode::SUCCESS)
         }
     }

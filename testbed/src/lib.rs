@@ -12,6 +12,7 @@ pub mod deploy;
 pub mod experiment;
 pub mod failure;
 pub mod faults;
+pub mod grafana;
 pub mod interrupt;
 pub mod live;
 pub mod load;
