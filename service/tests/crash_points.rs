@@ -218,7 +218,7 @@ impl World {
     /// Makes the database and, in it, a user with a wallet.
     async fn settle_in(&self) -> (String, String, String) {
         let url = database(self.dir.path()).await;
-        let app = self.app(Db::open(&url).await.unwrap()).await.unwrap();
+        let app = self.app(Db::open(&url).await.unwrap(), Fuse::after(ENOUGH)).await.unwrap();
         let id = app.users.create("user", "no password").await.unwrap().id;
         app.track(self.user.public_key()).await.unwrap();
         app.users.set_key(&id, &self.user.public_key()).await.unwrap();
@@ -227,8 +227,9 @@ impl World {
         (url, id, token)
     }
 
-    async fn app(&self, db: Db) -> Result<Arc<App>, StoreError> {
+    async fn app(&self, db: Db, fuse: Arc<Fuse>) -> Result<Arc<App>, StoreError> {
         let view = Arc::new(load_view(&db, 1).await?);
+        let db = db.with_fuse(fuse);
         let ledger: Arc<dyn Ledger> = self.ledger.clone();
         let gateway_secret = GATEWAY_SECRET.to_owned();
         let settings = Settings { mint_limit: self.mint_limit, gateway_secret, ..Settings::default() };
@@ -242,7 +243,7 @@ impl World {
         let (url, _, token) = self.home.get_or_init(|| self.settle_in()).await;
         let fuse = Fuse::after(calls);
         *self.outside.fuse.lock().unwrap() = fuse.clone();
-        let app = self.app(Db::open(url).await?.with_fuse(fuse.clone())).await?;
+        let app = self.app(Db::open(url).await?, fuse.clone()).await?;
         // starting again takes a while
         self.clock.advance(10_000_000);
         Ok(Process { router: api::router(app.clone()), app, token: token.clone(), fuse })
