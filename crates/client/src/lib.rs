@@ -9,6 +9,7 @@
 //! - [`Client::balance`], [`Client::receipt`], [`Client::pay_and_wait`]: single questions.
 //! - [`ReceiptFile`]: a payment with its proofs as a file, to be checked offline.
 //! - [`topology`], [`signaler`]: where everybody is, as the signaler publishes it.
+//! - [`service`]: the HTTP API of a payment service.
 
 mod blocks;
 mod check;
@@ -19,6 +20,7 @@ mod keyring;
 mod link;
 mod query;
 mod receipt_file;
+pub mod service;
 pub mod signaler;
 mod submit;
 pub mod topology;
