@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 use crate::compare::{self, EFFECT_MIN};
-use crate::report;
+use crate::history;
+use crate::report::{self, Written};
 use crate::runs::{Run, runs_at};
 use crate::verify::verify;
 
@@ -28,6 +29,9 @@ enum Command {
         /// Run directories, or directories of them.
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+        /// SHA-256 that the manifest of the one run given must have, as it was printed when the run was fresh.
+        #[arg(long)]
+        manifest: Option<String>,
     },
     /// Compares two sets of at least six repeats; exit code 1 when the second is worse.
     Compare {
@@ -41,6 +45,27 @@ enum Command {
         /// Prints all figures as JSON instead of the table.
         #[arg(long)]
         json: bool,
+        /// Directory for compare.html, with both sides drawn over each other, and CSV files.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// With --out: each figure as SVG, too, by a headless Chromium.
+        #[arg(long, requires = "out")]
+        svg: bool,
+    },
+    /// Follows one experiment over the commits its runs were made at; exit code 1 when the last one is worse.
+    History {
+        /// Run directories, or directories of them.
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+        /// Smallest change of a median that counts.
+        #[arg(long, default_value_t = EFFECT_MIN, value_parser = share)]
+        effect_min: f64,
+        /// Directory for history.html and a CSV file per metric.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// With --out: each figure as SVG, too, by a headless Chromium.
+        #[arg(long, requires = "out")]
+        svg: bool,
     },
     /// Writes one self-contained page of figures, and their data as CSV.
     Report {
@@ -50,6 +75,9 @@ enum Command {
         /// Directory for report.html and the CSV files.
         #[arg(long, default_value = "report")]
         out: PathBuf,
+        /// Writes each figure as SVG, too, by a headless Chromium.
+        #[arg(long)]
+        svg: bool,
     },
 }
 
@@ -73,28 +101,82 @@ pub fn main() -> ExitCode {
 /// Whether all is fine.
 fn carry_out(command: Command) -> anyhow::Result<bool> {
     match command {
-        Command::Verify { runs } => verify_all(&all_runs(&runs)?),
-        Command::Compare { first, second, effect_min, json } => {
-            let (first, second) = (runs_at(&first)?, runs_at(&second)?);
-            compare::comparable(&first, &second)?;
-            let summaries = |runs: &'_ [Run]| runs.iter().map(|run| run.summary.clone()).collect::<Vec<_>>();
-            let (first, second) = (summaries(&first), summaries(&second));
-            let compared =
-                compare::compare(&first.iter().collect::<Vec<_>>(), &second.iter().collect::<Vec<_>>(), effect_min);
-            if json {
-                println!("{}", serde_json::to_string_pretty(&compared)?);
-            } else {
-                print!("{}", compared.table());
+        Command::Verify { runs, manifest } => {
+            let runs = all_runs(&runs)?;
+            if let Some(digest) = &manifest {
+                anyhow::ensure!(runs.len() == 1, "--manifest is the digest of one run, these are {}", runs.len());
+                let is = shardpay_run::file_digest(&shardpay_run::RunDir::new(&runs[0].dir).manifest())?;
+                if is != *digest {
+                    println!("{}: manifest.json has the SHA-256 {is}, not {digest}", runs[0].dir.display());
+                    return Ok(false);
+                }
             }
-            Ok(!compared.regressed())
+            verify_all(&runs)
         }
-        Command::Report { runs, out } => {
+        Command::Compare { first, second, effect_min, json, out, svg } => {
+            compare_all([&first, &second], effect_min, json, out.map(|out| (out, svg)))
+        }
+        Command::History { runs, effect_min, out, svg } => {
+            follow(&all_runs(&runs)?, effect_min, out.map(|out| (out, svg)))
+        }
+        Command::Report { runs, out, svg } => {
             let runs = all_runs(&runs)?;
             let written = report::write(&runs, &out).with_context(|| format!("writing {}", out.display()))?;
-            println!("{} figures of {} runs: {}", written.figures, runs.len(), written.page.display());
+            println!("{} figures of {} runs: {}", written.figures.len(), runs.len(), written.page.display());
+            draw(&written, svg)?;
             Ok(true)
         }
     }
+}
+
+/// Where a page goes, and whether its figures are wanted as files.
+type Out = Option<(PathBuf, bool)>;
+
+fn compare_all(sides: [&Path; 2], effect_min: f64, json: bool, out: Out) -> anyhow::Result<bool> {
+    let (first, second) = (runs_at(sides[0])?, runs_at(sides[1])?);
+    compare::comparable(&first, &second)?;
+    let summaries = |runs: &'_ [Run]| runs.iter().map(|run| run.summary.clone()).collect::<Vec<_>>();
+    let (a, b) = (summaries(&first), summaries(&second));
+    let compared = compare::compare(&a.iter().collect::<Vec<_>>(), &b.iter().collect::<Vec<_>>(), effect_min);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&compared)?);
+    } else {
+        print!("{}", compared.table());
+    }
+    for caution in compare::cautions(&first, &second) {
+        eprintln!("caution: {caution}");
+    }
+    if let Some((out, svg)) = out {
+        let written = compare::write(&compared, [&first, &second], &out)?;
+        eprintln!("{}", written.page.display());
+        draw(&written, svg)?;
+    }
+    Ok(!compared.regressed())
+}
+
+fn follow(runs: &[Run], effect_min: f64, out: Out) -> anyhow::Result<bool> {
+    let void: Vec<Run> = runs.iter().filter(|run| run.void_because().is_some()).cloned().collect();
+    for run in &void {
+        eprintln!("{} is void: {}", run.dir.display(), run.void_because().unwrap_or_default());
+    }
+    let commits = history::commits(runs)?;
+    let courses = history::courses(&commits, effect_min);
+    print!("{}", history::table(&courses));
+    if let Some((out, svg)) = out {
+        let written = history::write(&commits, &courses, &void, &out)?;
+        eprintln!("{}", written.page.display());
+        draw(&written, svg)?;
+    }
+    Ok(!history::regressed(&courses))
+}
+
+/// The figures as files, when asked for.
+fn draw(written: &Written, svg: bool) -> anyhow::Result<()> {
+    if svg {
+        let files = report::svg::write(written).context("the page is written, the SVG files are not")?;
+        eprintln!("{} SVG files beside it", files.len());
+    }
+    Ok(())
 }
 
 fn all_runs(paths: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
@@ -114,14 +196,18 @@ fn verify_all(runs: &[Run]) -> anyhow::Result<bool> {
 }
 
 fn verify_one(dir: &Path) -> anyhow::Result<bool> {
-    let found = verify(dir).with_context(|| format!("{} cannot be verified", dir.display()))?;
-    for mismatch in &found {
+    let verified = verify(dir).with_context(|| format!("{} cannot be verified", dir.display()))?;
+    for mismatch in &verified.mismatches {
         println!("{}: {mismatch}", dir.display());
     }
-    if found.is_empty() {
-        println!("{}: verdict and summary follow from the raw data", dir.display());
+    for unchecked in &verified.unchecked {
+        println!("{}: not checked: {unchecked}", dir.display());
     }
-    Ok(found.is_empty())
+    if verified.mismatches.is_empty() {
+        let digest = verified.manifest;
+        println!("{}: verdict and summary follow from the raw data; manifest {digest}", dir.display());
+    }
+    Ok(verified.mismatches.is_empty())
 }
 
 #[cfg(test)]

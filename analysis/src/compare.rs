@@ -5,6 +5,8 @@
 //! below [`ALPHA`], the median is worse by at least the effect asked for, and the bootstrap interval of the ratio of
 //! medians leaves out 1. On unchanged code a false alarm in any of the metrics comes in fewer than 1 of 20 comparisons.
 
+mod page;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -13,6 +15,8 @@ use shardpay_run::Summary;
 use crate::metrics::{Better, Metric, PRIMARY};
 use crate::runs::{Run, without_chance};
 use crate::stats::{Bootstrap, Interval, RankSum, holm, median};
+
+pub use page::write;
 
 /// Fewest repeats a side: with six, complete separation has p = 0.002, which survives the correction for eight metrics.
 pub const REPEATS_MIN: usize = 6;
@@ -31,6 +35,17 @@ pub enum Change {
     Better,
     /// Neither was shown.
     Unclear,
+}
+
+impl Change {
+    /// In tables.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Worse => "WORSE",
+            Self::Better => "better",
+            Self::Unclear => "no change shown",
+        }
+    }
 }
 
 /// One metric compared.
@@ -144,6 +159,12 @@ pub fn compare(first: &[&Summary], second: &[&Summary], effect_min: f64) -> Comp
         let of = |side: &[&Summary]| side.iter().map(|summary| (metric.of)(summary)).collect::<Vec<f64>>();
         rows.extend(row(metric, of(first), of(second), &mut bootstrap));
     }
+    decide(&mut rows, effect_min);
+    Comparison { rows, effect_min }
+}
+
+/// Corrects for all tests made together, and says of each row what it shows.
+pub(crate) fn decide(rows: &mut [Row], effect_min: f64) {
     let corrected = holm(&rows.iter().map(|row| row.p).collect::<Vec<_>>());
     for (row, p_corrected) in rows.iter_mut().zip(corrected) {
         row.p_corrected = p_corrected;
@@ -154,11 +175,32 @@ pub fn compare(first: &[&Summary], second: &[&Summary], effect_min: f64) -> Comp
             (true, Better::Higher, false) | (true, Better::Lower, true) => Change::Worse,
         };
     }
-    Comparison { rows, effect_min }
+}
+
+/// What makes a comparison of good runs worth less than its figures say.
+pub fn cautions(first: &[Run], second: &[Run]) -> Vec<String> {
+    let span = |runs: &[Run]| {
+        let started = runs.iter().map(|run| run.record.started_us);
+        (started.clone().min().unwrap_or_default(), started.max().unwrap_or_default())
+    };
+    let (a, b) = (span(first), span(second));
+    let mut cautions = Vec::new();
+    if a.1 < b.0 || b.1 < a.0 {
+        cautions.push(
+            "all runs of one side were made before all of the other: what changed on the machine in between looks like a \
+             change of the program; take turns to be sure"
+                .to_owned(),
+        );
+    }
+    let modified = |runs: &[Run]| runs.iter().any(|run| run.record.git.modified);
+    if modified(first) || modified(second) {
+        cautions.push("some runs were made with uncommitted changes: their commit does not say what ran".to_owned());
+    }
+    cautions
 }
 
 /// A metric that is 0 or unknown on a side (no disk figure, say) has no ratio and is left out.
-fn row(metric: Metric, first: Vec<f64>, second: Vec<f64>, bootstrap: &mut Bootstrap) -> Option<Row> {
+pub(crate) fn row(metric: Metric, first: Vec<f64>, second: Vec<f64>, bootstrap: &mut Bootstrap) -> Option<Row> {
     let usable = |side: &[f64]| side.iter().all(|value| value.is_finite() && *value > 0.0);
     if !usable(&first) || !usable(&second) {
         return None;
@@ -196,11 +238,7 @@ impl Comparison {
         );
         let percent = |ratio: f64| format!("{:+.1} %", (ratio - 1.0) * 100.0);
         for row in &self.rows {
-            let verdict = match row.change {
-                Change::Worse => "WORSE",
-                Change::Better => "better",
-                Change::Unclear => "no change shown",
-            };
+            let verdict = row.change.word();
             let interval = format!("{} … {}", percent(row.interval.low), percent(row.interval.high));
             let _ = writeln!(
                 table,

@@ -4,50 +4,60 @@
 //! repeats, not only their median; void runs are listed and drawn nowhere. A figure that the runs have no data for is
 //! left out, and the page says which and why.
 
-mod curves;
-mod figure;
-mod latency;
+mod costs;
+mod environment;
+mod families;
+pub(crate) mod figure;
+mod knee;
+pub(crate) mod labels;
+pub(crate) mod latency;
 mod loads;
-mod page;
+pub(crate) mod page;
+mod recovery;
+mod scaling;
 mod series;
 mod stages;
+pub mod svg;
+mod throughput;
+mod warmup;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context as _;
+use crate::runs::Run;
 
-use crate::runs::{Run, points};
+use families::Input;
+use page::Page;
 
 pub use figure::Figure;
-
-/// What was written.
-pub struct Written {
-    /// The page.
-    pub page: PathBuf,
-    /// Figures on it.
-    pub figures: usize,
-}
+pub use page::Written;
 
 /// Writes `report.html` and a CSV file per figure into a directory.
 pub fn write(runs: &[Run], out: &Path) -> anyhow::Result<Written> {
-    let (good, void): (Vec<Run>, Vec<Run>) = runs.iter().cloned().partition(|run| run.void_because().is_none());
-    anyhow::ensure!(!good.is_empty(), "all {} runs are void: {}", void.len(), why_void(&void));
-    let points = points(good);
-    let mut figures = curves::figures(&points);
-    figures.extend(latency::figures(&points)?);
-    figures.push(stages::figure(&points)?);
-    figures.extend(loads::figures(&points)?);
+    let input = Input::read(runs)?;
+    anyhow::ensure!(!input.points.is_empty(), "all {} runs are void: {}", input.void.len(), why_void(&input.void));
+    let mut figures = throughput::figures(&input);
+    figures.extend(scaling::figures(&input));
+    figures.extend(latency::figures(&input)?);
+    figures.push(stages::figure(&input));
+    figures.push(loads::figure(&input));
+    figures.extend(costs::figures(&input)?);
+    figures.push(recovery::figure(&input)?);
+    let searches = knee::searches(runs)?;
+    figures.extend(searches.iter().enumerate().map(|(index, search)| knee::figure(index, search, runs)));
     let (drawn, left_out): (Vec<Figure>, Vec<Figure>) =
         figures.into_iter().partition(|figure| figure.missing.is_none());
-    fs::create_dir_all(out).with_context(|| out.display().to_string())?;
-    for figure in &drawn {
-        figure.write_csv(&out.join(format!("{}.csv", figure.id)))?;
+    let mut page = Page::new("shardpay: report", &input.runs().collect::<Vec<_>>());
+    page.section("Runs", &environment::points_table(&input.points));
+    drawn.into_iter().for_each(|figure| page.figure(figure));
+    for (_, search) in &searches {
+        if let Some(result) = &search.result {
+            page.section(&format!("Limit at the knee: {}", search.name), &knee::diagnosis(result));
+        }
     }
-    let page = out.join("report.html");
-    let html = page::html(&points, &void, &drawn, &left_out);
-    shardpay_run::write_whole(&page, html.as_bytes())?;
-    Ok(Written { page, figures: drawn.len() })
+    page.section("Verdict", &environment::verdicts(&input)?);
+    page.left_out(&left_out, &input.void);
+    page.section("Environment", &environment::environment(&input.points)?);
+    page.write(out, "report.html")
 }
 
 fn why_void(void: &[Run]) -> String {

@@ -62,6 +62,11 @@ impl Run {
         Ok(latencies_of_run(&RunDir::new(&self.dir), self.spec().load.processes)?)
     }
 
+    /// Transactions refused and answers `Busy`.
+    pub fn refused(&self) -> u64 {
+        self.summary.refusals.values().sum()
+    }
+
     /// Whether its figures may be used: the verdict passed, and no load generator was the limit.
     pub fn void_because(&self) -> Option<String> {
         if !self.summary.verdict_passed {
@@ -75,25 +80,36 @@ impl Run {
     }
 }
 
-/// The runs at a path: the run directory itself, or the run directories in it, in the order of their names.
+/// How deep run directories may lie in one that stands for them (a sweep's points and repeats).
+const DEPTH_MAX: usize = 3;
+
+/// The runs at a path: the run directory itself, or the finished runs below it, in the order of their paths.
 pub fn runs_at(path: &Path) -> Result<Vec<Run>, RunsError> {
-    let is_run = |dir: &Path| dir.join("run.json").is_file() && dir.join("summary.json").is_file();
-    if is_run(path) {
-        return Ok(vec![Run::load(path)?]);
-    }
-    let problem = |source| RunsError::Directory { path: path.to_owned(), source };
     let mut dirs = Vec::new();
-    for entry in fs::read_dir(path).map_err(problem)? {
-        let dir = entry.map_err(problem)?.path();
-        if is_run(&dir) {
-            dirs.push(dir);
-        }
-    }
+    find(path, DEPTH_MAX, &mut dirs)?;
     dirs.sort();
     if dirs.is_empty() {
         return Err(RunsError::NoRuns(path.to_owned()));
     }
     dirs.iter().map(|dir| Run::load(dir)).collect()
+}
+
+fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RunsError> {
+    if dir.join("run.json").is_file() {
+        // one without a summary did not end
+        if dir.join("summary.json").is_file() {
+            found.push(dir.to_owned());
+        }
+        return Ok(());
+    }
+    let problem = |source| RunsError::Directory { path: dir.to_owned(), source };
+    for entry in fs::read_dir(dir).map_err(problem)? {
+        let entry = entry.map_err(problem)?;
+        if depth > 0 && entry.file_type().map_err(problem)?.is_dir() {
+            find(&entry.path(), depth - 1, found)?;
+        }
+    }
+    Ok(())
 }
 
 /// Runs whose specs differ at most in seed and name: repeats of one point.
@@ -142,16 +158,39 @@ pub fn points(runs: Vec<Run>) -> Vec<Point> {
     points.into_iter().map(|(_, point)| point).collect()
 }
 
-/// `4 × 4 nodes, 2,000/s` and what else usually tells a point from the others.
-fn label(spec: &Spec) -> String {
-    let mut label = format!("{} × {} nodes", spec.committees, spec.nodes_per_committee);
-    match &spec.load.rate {
-        Rate::Constant { per_second } | Rate::Poisson { per_second } => label += &format!(", {per_second}/s"),
-        Rate::Closed { in_flight } => label += &format!(", {in_flight} in flight"),
-        Rate::Ramp { from_per_second, to_per_second } => label += &format!(", {from_per_second} to {to_per_second}/s"),
-        Rate::Steps { .. } => label += ", steps",
-        Rate::Fraction { of_closed_loop, .. } => label += &format!(", {of_closed_loop} of closed loop"),
+/// A rate in words.
+pub(crate) fn rate_label(rate: &Rate) -> String {
+    match rate {
+        Rate::Constant { per_second } | Rate::Poisson { per_second } => format!("{}/s", thousands(*per_second)),
+        Rate::Closed { in_flight } => format!("{} in flight", thousands(*in_flight as f64)),
+        Rate::Ramp { from_per_second, to_per_second } => {
+            format!("{} to {}/s", thousands(*from_per_second), thousands(*to_per_second))
+        }
+        Rate::Steps { .. } => "steps".to_owned(),
+        Rate::Fraction { of_closed_loop, .. } => format!("{of_closed_loop} of closed loop"),
     }
+}
+
+/// `12,345` or, for a number that is not whole, `12.5`.
+pub(crate) fn thousands(number: f64) -> String {
+    if number.fract() != 0.0 || number.abs() >= 1e15 {
+        return number.to_string();
+    }
+    let digits = format!("{:.0}", number.abs());
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0.0 { format!("-{text}") } else { text }
+}
+
+/// `4 × 4 nodes, 2,000/s` and what else usually tells a point from the others.
+pub(crate) fn label(spec: &Spec) -> String {
+    let mut label = format!("{} × {} nodes", spec.committees, spec.nodes_per_committee);
+    label += &format!(", {}", rate_label(&spec.load.rate));
     if let Cross::Ratio(ratio) = spec.load.cross
         && spec.committees > 1
     {

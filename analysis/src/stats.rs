@@ -14,5 +14,5 @@ pub use bootstrap::{Bootstrap, Interval};
 pub use imbalance::Imbalance;
 pub use mser::{WarmUp, mser5};
 pub use rank_sum::{RankSum, holm};
-pub use sample::{mean, median, quantile};
+pub use sample::{mean, median, median_interval, quantile};
 pub use usl::{Usl, UslFit, UslPoint};

@@ -1,6 +1,6 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use shardpay_run::{Durability, Figures, MachineUse};
+use shardpay_run::{Durability, Figures, MachineUse, WarmUpCut, WarmupRule};
 
 use super::*;
 
@@ -18,6 +18,7 @@ fn summary(scale: f64) -> Summary {
         nodes_per_committee: 4,
         durability: Durability::Fsync,
         measured_s: 20.0,
+        warmup: WarmUpCut { rule: WarmupRule::Fixed, cut_s: 5.0, steady: true },
         offered_per_second: 5_000.0,
         kept_rate: 1.0,
         probe_per_second: 0.0,

@@ -12,7 +12,7 @@ use crate::runs::Run;
 
 /// What one node did in the measured part.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct NodeFigures {
+pub(crate) struct NodeFigures {
     /// `committee-member`.
     pub(super) name: String,
     /// Its committee.
@@ -23,11 +23,18 @@ pub(super) struct NodeFigures {
     pub(super) histograms: BTreeMap<String, (f64, f64)>,
 }
 
+impl NodeFigures {
+    /// How much a counter grew; 0 for one that never did.
+    pub(super) fn counter(&self, name: &str) -> f64 {
+        self.counters.get(name).copied().unwrap_or_default()
+    }
+}
+
 /// All nodes of a run.
 pub(super) fn read(run: &Run) -> anyhow::Result<Vec<NodeFigures>> {
     let started_ns = i64::try_from(run.load_result()?.started_us)?.saturating_mul(1_000);
     let after = |duration: std::time::Duration| started_ns + i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX / 2);
-    let window = (after(run.spec().warmup()), after(run.spec().duration()));
+    let window = (after(run.summary.warmup.cut()), after(run.spec().duration()));
     let dir = RunDir::new(&run.dir);
     let mut all = Vec::new();
     for node in nodes(run.spec()) {

@@ -90,6 +90,8 @@ impl RunDir {
         threads = "threads.csv";
         /// Which stores were dropped after the verdict.
         stores = "stores.json";
+        /// Digests of all raw files. See [`crate::Manifest`].
+        manifest = "manifest.json";
         /// The audit's verdict.
         verdict = "verdict.json";
         /// The figures. See [`crate::Summary`].

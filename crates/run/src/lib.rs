@@ -9,6 +9,7 @@ mod dir;
 mod host;
 mod knee;
 mod latency;
+mod manifest;
 mod mser;
 mod result;
 mod shortfall;
@@ -28,13 +29,14 @@ pub use latency::{
     LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, add_latencies, latencies_of_run, new_latencies,
     read_latencies,
 };
+pub use manifest::{FileDifference, Manifest, file_digest};
 pub use mser::{WarmUp, mser5};
 pub use result::{LoadResult, SecondCounts};
 pub use shortfall::{Lateness, MACHINE_FULL, SEND_LAG_P99_MAX_MS, SHORTFALL_SHARE, Shortfall};
 pub use spec::{
-    Axis, Cross, Distribution, Durability, Fault, FaultAction, KneeOptions, Limits, Load, NodeOptions, NodeSelector,
-    OverBudget, PlannedFault, Rate, Repeat, Spec, SpecError, StoresKept, SweepOptions, SweepPoint, SweepSpec,
-    WarmupRule,
+    Axis, BackendKind, Cross, Distribution, Durability, Fault, FaultAction, KneeOptions, Limits, Load, NodeOptions,
+    NodeSelector, OverBudget, PlannedFault, Rate, Repeat, Spec, SpecError, StoresKept, SweepOptions, SweepPoint,
+    SweepSpec, WarmupRule,
 };
 pub use summary::{Figures, Flow, LatencyMs, MachineUse, Phases, Summary};
 pub use sweep::{RunState, SweepAxis, SweepPointRecord, SweepRecord, SweepRun};
