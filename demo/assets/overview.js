@@ -17,6 +17,7 @@ export function build(root) {
     ["nodes", "Nodes up", "A node that is not heard for 2.5 seconds is down"],
     ["epoch", "Epoch and phase", "As the signaler says"],
     ["supply", "Coins in existence", "Minted less redeemed; must stay the same unless coins are bought or cashed out"],
+    ["payments", "Payments in flight", "Sent by the load generators, not certified yet"],
     ["flight", "Coins between committees", "Debited at the payer's committee, not credited yet at the payee's"],
   ]);
   const alarms = el("ul", { class: "alarms", id: "alarms" });
@@ -46,6 +47,7 @@ function update({ frame, rows, events }, { figures, alarms, load, latency, tasks
     nodes: `${overview.nodes_up} of ${overview.nodes}`,
     epoch: overview.epoch === null ? "–" : `${overview.epoch}${phase}`,
     supply: coins(overview.supply),
+    payments: number(overview.in_flight_payments),
     flight: coins(overview.coins_in_flight),
   });
   list(alarms, frame.alarms.length

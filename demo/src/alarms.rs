@@ -18,6 +18,17 @@ const TWIN_US: i64 = 10_000_000;
 /// Alarms of one kind that are shown one by one.
 const SHOWN_MAX: usize = 12;
 
+/// How long a loss of this app is told of.
+const LOSS_S: f64 = 10.0;
+
+/// What this app could not keep, read or pass on, since it started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Losses {
+    pub(crate) not_kept: u64,
+    pub(crate) bad_lines: u64,
+    pub(crate) not_forwarded: u64,
+}
+
 /// One alarm.
 #[derive(Debug, Clone, Serialize, PartialEq)]
 pub(crate) struct Alarm {
@@ -35,15 +46,19 @@ pub(crate) struct Alarm {
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     since: BTreeMap<String, f64>,
+    /// What was lost before, and when each of it grew last.
+    losses: Losses,
+    lost_at: [f64; 3],
 }
 
 impl Alarms {
     /// The alarms of a frame, the gravest first.
-    pub(crate) fn update(&mut self, view: View<'_>, frame: &Frame) -> Vec<Alarm> {
+    pub(crate) fn update(&mut self, view: View<'_>, frame: &Frame, losses: Losses) -> Vec<Alarm> {
         let mut found = Vec::new();
         books(frame, &mut found);
         committees(frame, &mut found);
         silent(frame, &mut found);
+        self.losses(frame, losses, &mut found);
         servers(view, &mut found);
         let mut since = BTreeMap::new();
         for alarm in &mut found {
@@ -52,6 +67,23 @@ impl Alarms {
         }
         self.since = since;
         found
+    }
+
+    fn losses(&mut self, frame: &Frame, now: Losses, found: &mut Vec<Alarm>) {
+        let before = std::mem::replace(&mut self.losses, now);
+        let kinds = [
+            ("values that were sent here were not kept, --memory-mb gives room", before.not_kept, now.not_kept),
+            ("lines that were sent here could not be read", before.bad_lines, now.bad_lines),
+            ("points could not be passed on", before.not_forwarded, now.not_forwarded),
+        ];
+        for ((what, before, now), lost_at) in kinds.into_iter().zip(&mut self.lost_at) {
+            if now > before {
+                *lost_at = frame.t;
+            }
+            if now > 0 && frame.t - *lost_at < LOSS_S {
+                found.push(alarm("dropped", what, format!("The demo app: {now} {what}")));
+            }
+        }
     }
 }
 
@@ -129,3 +161,7 @@ fn servers(view: View<'_>, found: &mut Vec<Alarm>) {
     }
     found.truncate(4 * SHOWN_MAX);
 }
+
+#[cfg(test)]
+#[path = "alarms_tests.rs"]
+mod tests;

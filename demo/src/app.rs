@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shardpay_push::Pusher;
+use shardpay_telemetry::{Counter, Recorder, names};
 use tokio::sync::{Semaphore, watch};
 
-use crate::alarms::{Alarm, Alarms};
+use crate::alarms::{Alarm, Alarms, Losses};
 use crate::frame::{Frame, View};
 use crate::history::{History, Row};
 use crate::ingest::{WriteRules, now_us, room};
@@ -28,9 +29,22 @@ pub struct App {
     /// The latest frame as JSON.
     pub(crate) latest: watch::Sender<Arc<str>>,
     /// Where lines go as well.
-    pub(crate) forward: Option<Pusher>,
+    pub(crate) forward: Option<Forward>,
     /// The run that is shown again, if this is no live page.
     pub(crate) replayed: Option<Replayed>,
+}
+
+/// Where everything is passed on to.
+pub struct Forward {
+    pub(crate) pusher: Pusher,
+    dropped: Counter,
+}
+
+impl Forward {
+    /// `recorder` is the one that the pusher counts with.
+    pub fn new(pusher: Pusher, recorder: &Recorder) -> Self {
+        Self { pusher, dropped: recorder.counter(names::PUSH_POINTS_DROPPED) }
+    }
 }
 
 /// A frame with its alarms and the row it adds to the charts.
@@ -46,12 +60,12 @@ pub(crate) struct Shown<'a> {
 
 impl App {
     /// A live page with an empty window.
-    pub fn live(rules: WriteRules, limits: Limits, forward: Option<Pusher>) -> Self {
+    pub fn live(rules: WriteRules, limits: Limits, forward: Option<Forward>) -> Self {
         Self::new(rules, Store::new(limits), forward, None)
     }
 
     /// The page of a finished run.
-    pub(crate) fn new(rules: WriteRules, store: Store, forward: Option<Pusher>, replayed: Option<Replayed>) -> Self {
+    pub(crate) fn new(rules: WriteRules, store: Store, forward: Option<Forward>, replayed: Option<Replayed>) -> Self {
         let slots = store.limits.slots;
         Self {
             rules,
@@ -86,7 +100,7 @@ impl App {
             let slot = store.slot(now) - 1;
             let view = View { store: &store, slot, now_us: Some(now) };
             let frame = view.frame();
-            let found = alarms.update(view, &frame);
+            let found = alarms.update(view, &frame, self.losses(&frame));
             let log_end = store.log.end();
             let found_keys: Vec<String> = found.iter().map(|alarm| alarm.key.clone()).collect();
             looks += 1;
@@ -109,12 +123,21 @@ impl App {
         }
     }
 
+    /// What was lost on this side so far.
+    fn losses(&self, frame: &Frame) -> Losses {
+        Losses {
+            not_kept: frame.intake.not_kept,
+            bad_lines: frame.intake.bad_lines,
+            not_forwarded: self.forward.as_ref().map_or(0, |forward| forward.dropped.get()),
+        }
+    }
+
     /// The frame of an earlier moment.
     pub(crate) fn frame_at(&self, at_s: f64) -> String {
         let store = self.store();
         let view = View { store: &store, slot: store.slot((at_s * 1e6) as i64 - 1), now_us: None };
         let frame = view.frame();
-        let alarms = Alarms::default().update(view, &frame);
+        let alarms = Alarms::default().update(view, &frame, Losses::default());
         let until = (at_s * 1e6) as i64;
         let log_end =
             store.log.since(0).find(|(_, entry)| entry.at_us >= until).map_or(store.log.end(), |found| found.0);

@@ -227,6 +227,9 @@ impl View<'_> {
 
     /// What every server said it does, last.
     fn last_tasks(self) -> Vec<String> {
+        if self.now_us.is_some() {
+            return self.store.servers.iter().map(|server| server.task.to_string()).collect();
+        }
         let mut tasks = vec![String::new(); self.store.servers.len()];
         let mut open = tasks.len();
         let until = (self.slot + 3) * self.store.limits.slot_us;
@@ -422,10 +425,7 @@ impl View<'_> {
             };
             let total = |counter: &str| -> f64 {
                 let column = format!("{counter}/{name}");
-                services
-                    .iter()
-                    .filter_map(|service| Some(self.store.servers[*service].columns.get(&*column)?.last))
-                    .sum()
+                services.iter().filter_map(|service| Some(self.store.servers[*service].column(&column)?.last)).sum()
             };
             Operation {
                 name,

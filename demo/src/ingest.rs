@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::StreamExt as _;
 
 use crate::app::App;
-use crate::lines::Batch;
+use crate::lines::{Batch, Lines};
 
 /// A body that is refused is still read up to so many times the limit, so that the writer sees the answer.
 const DRAIN_TIMES: usize = 16;
@@ -188,22 +188,28 @@ fn take(app: &App, body: &[u8], packed: bool, unit_ns: i64) -> Result<StatusCode
     } else {
         body
     };
-    let batch = Batch::parse(lines);
-    app.store().apply(&batch, unit_ns, Some(now_us()));
-    forward(app, &batch, unit_ns);
-    match batch.first_bad {
+    let (mut reader, mut batch) = (Lines::new(lines), Batch::default());
+    let (mut points, mut bad, mut first_bad) = (0, 0, None);
+    while reader.fill(&mut batch) {
+        app.store().apply(&batch, unit_ns, Some(now_us()));
+        forward(app, &batch, unit_ns);
+        points += batch.points.len();
+        bad += batch.bad;
+        first_bad = first_bad.or(batch.first_bad);
+    }
+    match first_bad {
         None => Ok(StatusCode::NO_CONTENT),
-        Some((line, why)) => Err(Refusal::invalid(format!(
-            "partial write: {} of {} lines cannot be read; the first is line {line}: {why}",
-            batch.bad,
-            batch.bad + batch.points.len()
-        ))),
+        Some((line, why)) => {
+            let lines = bad + points;
+            let text = format!("partial write: {bad} of {lines} lines cannot be read; the first is line {line}: {why}");
+            Err(Refusal::invalid(text))
+        }
     }
 }
 
 /// Passes good lines on, in nanoseconds.
 fn forward(app: &App, batch: &Batch<'_>, unit_ns: i64) {
-    let Some(pusher) = &app.forward else { return };
+    let Some(pusher) = app.forward.as_ref().map(|forward| &forward.pusher) else { return };
     let zeros = &"000000000"[..unit_ns.ilog10() as usize];
     let mut chunk = Vec::with_capacity(FORWARD_BYTES + 1_024);
     for point in &batch.points {

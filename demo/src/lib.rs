@@ -7,6 +7,7 @@
 mod alarms;
 mod app;
 mod books;
+mod column;
 mod frame;
 mod guard;
 mod history;
@@ -19,10 +20,10 @@ mod ring;
 mod store;
 mod web;
 
-pub use app::App;
+pub use app::{App, Forward};
 pub use guard::{Guarded, GuardedStream, Patience};
 pub use ingest::WriteRules;
-pub use lines::{Batch, Key, Point, Value};
+pub use lines::{Batch, Key, Lines, Point, Value};
 pub use replay::load;
 pub use store::{Intake, Limits, Store};
 pub use web::router;

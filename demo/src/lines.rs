@@ -6,6 +6,11 @@
 
 use std::borrow::Cow;
 
+/// Lines in one part of a body.
+const POINTS_MAX: usize = 1_024;
+/// Fields of a line at most; one of ours has some fifty.
+const FIELDS_MAX: usize = 1_024;
+
 /// What a field holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -43,56 +48,93 @@ pub struct Batch<'a> {
     pub first_bad: Option<(usize, &'static str)>,
 }
 
-impl<'a> Batch<'a> {
-    /// Reads a request's body.
-    pub fn parse(body: &'a [u8]) -> Self {
-        let mut batch = Self::default();
-        let mut at = 0;
-        let mut number = 0;
-        while at < body.len() {
-            number += 1;
-            let start = at;
+/// A body that is read part by part: one of tiny lines takes no more memory than one of large ones.
+#[derive(Debug)]
+pub struct Lines<'a> {
+    body: &'a [u8],
+    at: usize,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// Nothing read yet.
+    pub fn new(body: &'a [u8]) -> Self {
+        Self { body, at: 0, number: 0 }
+    }
+
+    /// Reads the next lines into `batch`, in place of what is there; false when there are no more.
+    pub fn fill(&mut self, batch: &mut Batch<'a>) -> bool {
+        self.fill_to(batch, POINTS_MAX)
+    }
+
+    fn fill_to(&mut self, batch: &mut Batch<'a>, points_max: usize) -> bool {
+        batch.points.clear();
+        batch.fields.clear();
+        (batch.bad, batch.first_bad) = (0, None);
+        let body = self.body;
+        if self.at >= body.len() {
+            return false;
+        }
+        while self.at < body.len() && batch.points.len() + batch.bad < points_max {
+            self.number += 1;
+            let start = self.at;
             if matches!(body[start], b'\n' | b'\r' | b' ' | b'\t') {
                 // lines without anything, and space in front
-                number -= usize::from(body[start] != b'\n');
-                at += 1;
+                self.number -= usize::from(body[start] != b'\n');
+                self.at += 1;
                 continue;
             }
             if body[start] == b'#' {
-                at = end_of_line(body, start) + 1;
+                self.at = end_of_line(body, start) + 1;
                 continue;
             }
             let fields = batch.fields.len();
             match batch.line(body, start) {
-                Ok(end) => {
-                    number += body[start..end.min(body.len())].iter().filter(|byte| **byte == b'\n').count();
-                    at = end + 1;
+                Ok((end, lines)) => {
+                    self.number += lines;
+                    self.at = end + 1;
                 }
                 Err(why) => {
                     batch.fields.truncate(fields);
                     batch.bad += 1;
-                    batch.first_bad.get_or_insert((number, why));
-                    at = end_of_line(body, start) + 1;
+                    batch.first_bad.get_or_insert((self.number, why));
+                    self.at = end_of_line(body, start) + 1;
                 }
             }
         }
+        true
+    }
+}
+
+impl<'a> Batch<'a> {
+    /// Reads a whole body at once.
+    pub fn parse(body: &'a [u8]) -> Self {
+        let mut batch = Self::default();
+        Lines::new(body).fill_to(&mut batch, usize::MAX);
         batch
     }
 
-    /// Reads the line at `start`; returns where it ends.
-    fn line(&mut self, body: &'a [u8], start: usize) -> Result<usize, &'static str> {
+    /// Reads the line at `start`; returns where it ends, and how many ends of lines its texts hold.
+    fn line(&mut self, body: &'a [u8], start: usize) -> Result<(usize, usize), &'static str> {
         let first_field = self.fields.len();
         let key_end = scan(body, start, |byte| byte == b' ').ok_or("fields are missing")?;
         if key_end == start || body[start] == b',' {
             return Err("the measurement is missing");
         }
         let mut at = key_end + 1;
+        let mut lines = 0;
         let ended = loop {
             let equals = scan(body, at, |byte| byte == b'=').ok_or("a field has no value")?;
             if equals == at {
                 return Err("a field has no name");
             }
+            if self.fields.len() - first_field >= FIELDS_MAX {
+                return Err("it has too many fields");
+            }
             let (value, after) = value(body, equals + 1)?;
+            if matches!(value, Value::Text(_)) {
+                lines += body[equals..after].iter().filter(|byte| **byte == b'\n').count();
+            }
             self.fields.push((&body[at..equals], value));
             match body.get(after) {
                 Some(b',') => at = after + 1,
@@ -104,7 +146,7 @@ impl<'a> Batch<'a> {
         let raw = body[start..end].trim_ascii_end();
         let fields = first_field..self.fields.len();
         self.points.push(Point { key: &body[start..key_end], fields, time, raw });
-        Ok(end)
+        Ok((end, lines))
     }
 }
 

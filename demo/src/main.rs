@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
-use shardpay_demo::{App, Guarded, Limits, Patience, WriteRules, load, router};
+use shardpay_demo::{App, Forward, Guarded, Limits, Patience, WriteRules, load, router};
 use shardpay_push::{PushTargets, Pusher};
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(4).enable_all().build();
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(2).enable_all().build();
     let done = runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments)));
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -116,7 +116,8 @@ fn live(arguments: &Arguments, room: usize) -> anyhow::Result<Arc<App>> {
         None
     } else {
         let recorder = Recorder::new(ServerTag::new(ServerKind::Service, "demo"));
-        Some(Pusher::start_sized(&arguments.forward, "--forward", &recorder, FORWARD_BYTES_MAX)?)
+        let pusher = Pusher::start_sized(&arguments.forward, "--forward", &recorder, FORWARD_BYTES_MAX)?;
+        Some(Forward::new(pusher, &recorder))
     };
     Ok(Arc::new(App::live(rules, limits, forward)))
 }

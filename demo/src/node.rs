@@ -44,6 +44,8 @@ const CHARTS: [Chart; 6] = [
             ("to peers", names::PEER_BYTES_OUT, 1e-6),
             ("from clients", names::CLIENT_BYTES_IN, 1e-6),
             ("to clients", names::CLIENT_BYTES_OUT, 1e-6),
+            ("all that its machine or container receives", names::NETWORK_BYTES_IN, 1e-6),
+            ("all that it sends", names::NETWORK_BYTES_OUT, 1e-6),
         ],
     ),
     (
@@ -74,7 +76,7 @@ pub(crate) fn detail(store: &Store, name: &str, now_us: i64) -> Option<String> {
         .collect();
     let mut metrics: Vec<(&str, f64, Option<f64>)> = server
         .columns
-        .values()
+        .iter()
         .map(|column| (&*column.name, column.last, store.value(index, &column.name, last)))
         .collect();
     metrics.sort_by(|a, b| a.0.cmp(b.0));

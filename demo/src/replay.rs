@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::frame::View;
 use crate::history::Row;
 use crate::ingest::WriteRules;
-use crate::lines::Batch;
+use crate::lines::{Batch, Lines};
 use crate::store::{Limits, Store};
 
 /// Slots of a run at most.
@@ -48,9 +48,12 @@ pub fn load(dir: &Path, bytes_max: usize) -> anyhow::Result<Arc<App>> {
     let (first, last) = span(&bodies).context("series.lp files without a point")?;
     let slot_us = ((last - first) / SLOTS_MAX / 1_000_000 + 1) * 1_000_000;
     let slots = usize::try_from((last - first) / slot_us + 2).context("the run's length")?;
-    let mut store = Store::new(Limits { slot_us, slots, bytes_max, events_max: 1 << 20 });
+    let mut store = Store::new(Limits { slot_us, slots, exact_slots: slots, bytes_max, events_max: 1 << 20 });
     for body in &bodies {
-        store.apply(&Batch::parse(body), 1, None);
+        let (mut lines, mut batch) = (Lines::new(body), Batch::default());
+        while lines.fill(&mut batch) {
+            store.apply(&batch, 1, None);
+        }
     }
     drop(bodies);
     store.log.sort();
@@ -94,11 +97,15 @@ fn series_files(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// First and last time of all points, in microseconds.
 fn span(bodies: &[Vec<u8>]) -> Option<(i64, i64)> {
-    let times = bodies.iter().flat_map(|body| {
-        Batch::parse(body).points.into_iter().filter_map(|point| point.time).map(|ns| ns / 1_000).collect::<Vec<_>>()
-    });
-    times.fold(None, |span, time| {
-        let (first, last) = span.unwrap_or((time, time));
-        Some((time.min(first), time.max(last)))
-    })
+    let mut span: Option<(i64, i64)> = None;
+    for body in bodies {
+        let (mut lines, mut batch) = (Lines::new(body), Batch::default());
+        while lines.fill(&mut batch) {
+            for us in batch.points.iter().filter_map(|point| point.time).map(|ns| ns / 1_000) {
+                let (first, last) = span.unwrap_or((us, us));
+                span = Some((us.min(first), us.max(last)));
+            }
+        }
+    }
+    span
 }

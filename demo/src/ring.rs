@@ -36,6 +36,11 @@ impl<T: Cell> Ring<T> {
         Self { head: i64::MIN / 2, values: vec![T::NONE; slots].into_boxed_slice() }
     }
 
+    /// Room it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.values)
+    }
+
     fn index(&self, slot: i64) -> usize {
         slot.rem_euclid(self.values.len() as i64) as usize
     }

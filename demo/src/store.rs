@@ -1,30 +1,21 @@
 //! The window of everything servers sent, bounded in memory.
 //!
-//! Guarantees: values lie in slots of time, as many as the configuration says; a metric takes room from its
-//! first value other than zero on, and all metrics together no more than `Limits::bytes_max`. When there
-//! is no room, metrics of servers that have long been silent go first; then new ones are not kept, and that
-//! is counted. A server whose clock is wrong is moved to ours, so that all charts have one time; its offset
-//! is told. Counters are kept as rates per second, except those in `EXACT`.
+//! Guarantees: values lie in slots of time, as many as the configuration says; all metrics together take no more
+//! than `Limits::bytes_max` for them, and there are bounds on servers, series, metrics and the length of their names,
+//! so that nothing a writer sends takes more. Metrics of servers that were silent for the whole window give their
+//! room back; when there is none, values are not kept, and that is counted. A server whose clock is wrong is moved
+//! to ours, so that all charts have one time; its offset is told.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use shardpay_telemetry::names;
 
+use crate::column::{Column, Number};
 use crate::lines::{Batch, Key, Point, Value};
 use crate::log::{Entry, Log};
 use crate::ring::Ring;
 
-/// Metrics whose exact value matters, beside those that start with a name in [`EXACT_LABELLED`].
-const EXACT: [&str; 6] = [
-    names::SUPPLY_BALANCES,
-    names::SUPPLY_MINTED,
-    names::SUPPLY_BURNED,
-    names::SUPPLY_SENT,
-    names::SUPPLY_RECEIVED,
-    names::SUPPLY_SUSPENSE,
-];
-/// Labelled counters of which the count itself is compared between servers.
-const EXACT_LABELLED: [&str; 2] = [names::MESSAGES_SENT, names::MESSAGES_CONSUMED];
 /// A clock that is further off than this is corrected, and an alarm.
 pub(crate) const OFFSET_MAX_US: i64 = 5_000_000;
 /// Batches from which a clock's offset is found.
@@ -32,9 +23,17 @@ const OFFSET_BATCHES: usize = 5;
 /// Servers at most; lines of more are not kept.
 const SERVERS_MAX: usize = 4_096;
 /// Series at most.
-const SERIES_MAX: usize = 1 << 19;
+const SERIES_MAX: usize = 1 << 17;
+/// Metrics of all servers at most.
+const COLUMNS_MAX: usize = 1 << 18;
+/// Longest measurement with tags, longest name of a field, longest text of an event, in bytes.
+const KEY_BYTES_MAX: usize = 512;
+const FIELD_BYTES_MAX: usize = 128;
+const TEXT_BYTES_MAX: usize = 1_024;
 /// Fields of one series at most.
 const FIELDS_MAX: usize = 256;
+/// Slots that [`Store::exact`] looks back.
+const EXACT_BACK: i64 = 30;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +42,8 @@ pub struct Limits {
     pub slot_us: i64,
     /// Slots in the window.
     pub slots: usize,
+    /// Slots for which exact values are kept: as far as messages are looked back for.
+    pub exact_slots: usize,
     /// Room for values.
     pub bytes_max: usize,
     /// Task events.
@@ -51,7 +52,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { slot_us: 1_000_000, slots: 600, bytes_max: 200 << 20, events_max: 20_000 }
+        Self { slot_us: 1_000_000, slots: 600, exact_slots: 120, bytes_max: 200 << 20, events_max: 20_000 }
     }
 }
 
@@ -70,23 +71,6 @@ pub struct Intake {
     pub columns: usize,
 }
 
-/// One metric of one server.
-#[derive(Debug)]
-pub(crate) struct Column {
-    pub(crate) name: Box<str>,
-    pub(crate) last: f64,
-    last_us: i64,
-    values: Values,
-}
-
-#[derive(Debug)]
-enum Values {
-    /// Zero so far.
-    Zero,
-    Narrow(Ring<f32>),
-    Exact(Ring<i64>),
-}
-
 /// A server that sent something.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -94,7 +78,10 @@ pub(crate) struct Server {
     pub(crate) kind: Box<str>,
     pub(crate) committee: Option<u32>,
     pub(crate) member: Option<u32>,
-    pub(crate) columns: HashMap<Box<str>, Column>,
+    pub(crate) columns: Vec<Column>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// The last task event.
+    pub(crate) task: Box<str>,
     pub(crate) heard: Ring<f32>,
     /// By our clock.
     pub(crate) last_heard_us: i64,
@@ -114,7 +101,9 @@ impl Server {
             kind: key.tag(names::TAG_KIND).unwrap_or("").into(),
             committee: number(names::TAG_COMMITTEE),
             member: number(names::TAG_MEMBER),
-            columns: HashMap::new(),
+            columns: Vec::new(),
+            by_name: HashMap::new(),
+            task: "".into(),
             heard: Ring::new(slots),
             last_heard_us: i64::MIN / 2,
             twin_us: i64::MIN / 2,
@@ -122,6 +111,35 @@ impl Server {
             offsets: VecDeque::new(),
             newest_us: 0,
         }
+    }
+
+    /// The metric of that name.
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+        self.by_name.get(name).map(|index| &self.columns[*index])
+    }
+
+    /// Looks whether two processes use one name: the start of the process then jumps back.
+    fn note_start(&mut self, started_ms: f64, now_us: Option<i64>) {
+        if started_ms < self.started_ms {
+            self.twin_us = now_us.unwrap_or(self.newest_us);
+        }
+        self.started_ms = self.started_ms.max(started_ms);
+    }
+
+    /// Index of the metric of a field, made when it is new.
+    fn column_of(&mut self, field: &[u8], prefix: Option<&str>, counts: bool) -> usize {
+        let plain = String::from_utf8_lossy(field);
+        let name: Arc<str> = match prefix {
+            None => plain.into(),
+            Some(prefix) if plain == names::FIELD_COUNT && prefix.contains('/') => prefix.into(),
+            Some(prefix) => format!("{prefix}/{plain}").into(),
+        };
+        if let Some(index) = self.by_name.get(&name) {
+            return *index;
+        }
+        self.columns.push(Column::new(name.clone(), counts));
+        self.by_name.insert(name, self.columns.len() - 1);
+        self.columns.len() - 1
     }
 
     /// How far our clock is ahead of the server's, at least; delays on the way count as well.
@@ -133,6 +151,64 @@ impl Server {
         let offset = self.offset_us();
         if offset.abs() > OFFSET_MAX_US { offset } else { 0 }
     }
+}
+
+/// Values on their way to their metrics.
+struct Taking<'a> {
+    at_us: i64,
+    now_us: Option<i64>,
+    counts: bool,
+    prefix: Option<&'a str>,
+    limits: &'a Limits,
+    intake: &'a mut Intake,
+    /// Metrics of all servers.
+    columns: &'a mut usize,
+}
+
+impl Server {
+    /// Takes the fields of a point; `known` are those that its series had before.
+    fn take(&mut self, known: &mut Vec<Field>, fields: &[(&[u8], Value<'_>)], taking: &mut Taking<'_>) {
+        for (index, (name, value)) in fields.iter().enumerate() {
+            let value = match value {
+                Value::Integer(value) => Number::Integer(*value),
+                Value::Float(value) => Number::Float(*value),
+                Value::Text(_) => continue,
+            };
+            let found = match known.get(index) {
+                Some(field) if *field.name == **name => Some(field.column),
+                _ => known.iter().find(|field| *field.name == **name).map(|field| field.column),
+            };
+            let Some(column) = found.or_else(|| self.meet(known, name, taking)) else {
+                taking.intake.not_kept += 1;
+                continue;
+            };
+            let column = &mut self.columns[column];
+            column.record(taking.at_us, value, taking.limits, taking.intake);
+            if &*column.name == names::STARTED_MS {
+                self.note_start(value.float(), taking.now_us);
+            }
+        }
+    }
+
+    /// A field that its series had not before; nothing when there are too many.
+    fn meet(&mut self, known: &mut Vec<Field>, name: &[u8], taking: &mut Taking<'_>) -> Option<usize> {
+        if known.len() >= FIELDS_MAX || *taking.columns >= COLUMNS_MAX || name.len() > FIELD_BYTES_MAX {
+            return None;
+        }
+        let before = self.columns.len();
+        let column = self.column_of(name, taking.prefix, taking.counts);
+        *taking.columns += self.columns.len() - before;
+        known.push(Field { name: name.into(), column });
+        Some(column)
+    }
+}
+
+/// A field of a series.
+#[derive(Debug)]
+struct Field {
+    name: Box<[u8]>,
+    /// Index of its metric.
+    column: usize,
 }
 
 /// What a series' points are.
@@ -148,7 +224,7 @@ enum Series {
         server: usize,
         prefix: Option<Box<str>>,
         counts: bool,
-        fields: Vec<(Box<[u8]>, Box<str>)>,
+        fields: Vec<Field>,
     },
 }
 
@@ -161,6 +237,8 @@ pub struct Store {
     /// Task events.
     pub(crate) log: Log,
     intake: Intake,
+    /// Metrics of all servers.
+    columns: usize,
 }
 
 impl Store {
@@ -173,6 +251,7 @@ impl Store {
             series: HashMap::new(),
             log: Log::new(limits.events_max),
             intake: Intake::default(),
+            columns: 0,
         }
     }
 
@@ -235,7 +314,7 @@ impl Store {
     fn point(&mut self, batch: &Batch<'_>, point: &Point<'_>, time_us: i64, now_us: Option<i64>) -> Option<usize> {
         self.intake.points += 1;
         if !self.series.contains_key(point.key) {
-            if self.series.len() >= SERIES_MAX {
+            if self.series.len() >= SERIES_MAX || point.key.len() > KEY_BYTES_MAX {
                 self.intake.not_kept += 1;
                 return None;
             }
@@ -243,49 +322,38 @@ impl Store {
             self.series.insert(point.key.into(), series);
         }
         let fields = &batch.fields[point.fields.clone()];
-        let Self { series, servers, log, limits, intake, .. } = self;
-        match series.get_mut(point.key)? {
+        let Self { series, servers, log, limits, intake, columns, .. } = self;
+        let (server, prefix, counts, known) = match series.get_mut(point.key)? {
             Series::Unknown => {
                 intake.not_kept += 1;
-                None
+                return None;
             }
             Series::Events { server, kind } => {
                 let place = &mut servers[*server];
                 place.newest_us = place.newest_us.max(time_us);
                 if let Some((_, Value::Text(text))) = fields.first() {
+                    let text: Box<str> = text[..text.floor_char_boundary(TEXT_BYTES_MAX)].into();
+                    place.task.clone_from(&text);
                     let at_us = time_us.saturating_add(place.correction_us());
-                    log.push(Entry { at_us, server: *server, kind: kind.clone(), text: (&**text).into() });
+                    log.push(Entry { at_us, server: *server, kind: kind.clone(), text });
                 }
-                Some(*server)
+                return Some(*server);
             }
-            Series::Numbers { server, prefix, counts, fields: known } => {
-                let place = &mut servers[*server];
-                place.newest_us = place.newest_us.max(time_us);
-                let at_us = time_us.saturating_add(place.correction_us());
-                let slot = at_us.div_euclid(limits.slot_us);
-                if now_us.is_none() {
-                    place.heard.set(slot, 1.0);
-                } else if now_us.is_some_and(|now| slot > now.div_euclid(limits.slot_us) + 2) {
-                    // a clock ahead of ours, before that is known: no slot of the future
-                    return Some(*server);
-                }
-                for (index, (name, value)) in fields.iter().enumerate() {
-                    let value = match value {
-                        Value::Integer(value) => Number::Integer(*value),
-                        Value::Float(value) => Number::Float(*value),
-                        Value::Text(_) => continue,
-                    };
-                    let name = column_name(known, index, name, prefix.as_deref());
-                    let Some(name) = name else {
-                        intake.not_kept += 1;
-                        continue;
-                    };
-                    place.note(name, value, now_us);
-                    record(place, name, Sample { at_us, slot, value, counts: *counts }, limits, intake);
-                }
-                Some(*server)
-            }
+            Series::Numbers { server, prefix, counts, fields } => (*server, prefix, *counts, fields),
+        };
+        let place = &mut servers[server];
+        place.newest_us = place.newest_us.max(time_us);
+        let at_us = time_us.saturating_add(place.correction_us());
+        let slot = at_us.div_euclid(limits.slot_us);
+        if now_us.is_none() {
+            place.heard.set(slot, 1.0);
+        } else if now_us.is_some_and(|now| slot > now.div_euclid(limits.slot_us) + 2) {
+            // a clock ahead of ours, before that is known: no slot of the future
+            return Some(server);
         }
+        let mut taking = Taking { at_us, now_us, counts, prefix: prefix.as_deref(), limits, intake, columns };
+        place.take(known, fields, &mut taking);
+        Some(server)
     }
 
     /// Finds out what the points of a series are.
@@ -317,12 +385,8 @@ impl Store {
     pub(crate) fn forget_silent(&mut self, now_us: i64) {
         let oldest = now_us - self.limits.slot_us.saturating_mul(self.limits.slots as i64);
         for server in &mut self.servers {
-            if server.last_heard_us < oldest && !server.columns.is_empty() {
-                for column in server.columns.values() {
-                    self.intake.bytes -= column.bytes(&self.limits);
-                    self.intake.columns -= usize::from(column.bytes(&self.limits) > 0);
-                }
-                server.columns.clear();
+            if server.last_heard_us < oldest {
+                server.columns.iter_mut().for_each(|column| column.forget(&mut self.intake));
             }
         }
     }
@@ -330,160 +394,18 @@ impl Store {
     /// The value of a server's metric in a slot or the two before: servers write once a second, not at
     /// the same moment. Counters give rates per second.
     pub(crate) fn value(&self, server: usize, name: &str, slot: i64) -> Option<f64> {
-        let column = self.servers[server].columns.get(name)?;
+        let column = self.servers[server].column(name)?;
         (0..3).find_map(|back| column.value(slot - back, self.limits.slot_us))
     }
 
     /// The value in that very slot.
     pub(crate) fn value_at(&self, server: usize, name: &str, slot: i64) -> Option<f64> {
-        self.servers[server].columns.get(name)?.value(slot, self.limits.slot_us)
+        self.servers[server].column(name)?.value(slot, self.limits.slot_us)
     }
 
-    /// The exact count of one of the [`EXACT`] metrics at a slot or before.
+    /// The exact count of one of the exact metrics at a slot or before.
     pub(crate) fn exact(&self, server: usize, name: &str, slot: i64) -> Option<i64> {
-        match &self.servers[server].columns.get(name)?.values {
-            Values::Exact(ring) => (0..self.limits.slots.min(30) as i64).find_map(|back| ring.get(slot - back)),
-            Values::Zero => Some(0),
-            Values::Narrow(_) => None,
-        }
-    }
-}
-
-/// The name of the column of the `index`th field, remembered per series; nothing when there are too many.
-fn column_name<'a>(
-    known: &'a mut Vec<(Box<[u8]>, Box<str>)>,
-    index: usize,
-    field: &[u8],
-    prefix: Option<&str>,
-) -> Option<&'a str> {
-    let found = match known.get(index) {
-        Some((name, _)) if **name == *field => index,
-        _ => match known.iter().position(|(name, _)| **name == *field) {
-            Some(found) => found,
-            None if known.len() >= FIELDS_MAX => return None,
-            None => {
-                let plain = String::from_utf8_lossy(field);
-                let name = match prefix {
-                    None => plain.into_owned(),
-                    Some(prefix) if plain == names::FIELD_COUNT && prefix.contains('/') => prefix.to_owned(),
-                    Some(prefix) => format!("{prefix}/{plain}"),
-                };
-                known.push((field.into(), name.into()));
-                known.len() - 1
-            }
-        },
-    };
-    Some(&known[found].1)
-}
-
-#[derive(Clone, Copy)]
-enum Number {
-    Integer(i64),
-    Float(f64),
-}
-
-impl Number {
-    fn float(self) -> f64 {
-        match self {
-            Self::Integer(value) => value as f64,
-            Self::Float(value) => value,
-        }
-    }
-}
-
-/// A value on its way to its column.
-struct Sample {
-    at_us: i64,
-    slot: i64,
-    value: Number,
-    counts: bool,
-}
-
-impl Server {
-    /// Looks whether two processes use one name: the start of the process then jumps back.
-    fn note(&mut self, name: &str, value: Number, now_us: Option<i64>) {
-        if name != names::STARTED_MS {
-            return;
-        }
-        let started = value.float();
-        if started < self.started_ms {
-            self.twin_us = now_us.unwrap_or(self.newest_us);
-        }
-        self.started_ms = self.started_ms.max(started);
-    }
-}
-
-fn record(server: &mut Server, name: &str, sample: Sample, limits: &Limits, intake: &mut Intake) {
-    let Sample { at_us, slot, value, counts } = sample;
-    let number = value.float();
-    let Some(column) = server.columns.get_mut(name) else {
-        let column = Column { name: name.into(), last: number, last_us: at_us, values: Values::Zero };
-        let column = server.columns.entry(name.into()).or_insert(column);
-        if (!counts || column.is_exact()) && number != 0.0 {
-            column.set(slot, value, number, limits, intake);
-        }
-        return;
-    };
-    let (before, before_us) = (std::mem::replace(&mut column.last, number), column.last_us);
-    column.last_us = at_us;
-    let kept = if !counts || column.is_exact() {
-        Some(number)
-    } else {
-        // a counter that went back belongs to a new process; nobody knows its rate yet
-        let seconds = (at_us - before_us) as f64 / 1e6;
-        (number >= before && seconds > 0.05).then(|| (number - before) / seconds)
-    };
-    if let Some(kept) = kept {
-        column.set(slot, value, kept, limits, intake);
-    }
-}
-
-impl Column {
-    fn is_exact(&self) -> bool {
-        let labelled = self.name.split_once('/').is_some_and(|(metric, _)| EXACT_LABELLED.contains(&metric));
-        labelled || EXACT.contains(&&*self.name)
-    }
-
-    fn bytes(&self, limits: &Limits) -> usize {
-        match self.values {
-            Values::Zero => 0,
-            Values::Narrow(_) => limits.slots * size_of::<f32>(),
-            Values::Exact(_) => limits.slots * size_of::<i64>(),
-        }
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one value with its slot, and what bounds it")]
-    fn set(&mut self, slot: i64, value: Number, kept: f64, limits: &Limits, intake: &mut Intake) {
-        if let Values::Zero = self.values {
-            if kept == 0.0 {
-                return;
-            }
-            let exact = self.is_exact();
-            let bytes = limits.slots * if exact { size_of::<i64>() } else { size_of::<f32>() };
-            if intake.bytes + bytes > limits.bytes_max {
-                intake.not_kept += 1;
-                return;
-            }
-            intake.bytes += bytes;
-            intake.columns += 1;
-            self.values =
-                if exact { Values::Exact(Ring::new(limits.slots)) } else { Values::Narrow(Ring::new(limits.slots)) };
-        }
-        match (&mut self.values, value) {
-            (Values::Narrow(ring), _) => ring.set(slot, kept as f32),
-            (Values::Exact(ring), Number::Integer(value)) => ring.set(slot, value),
-            (Values::Exact(ring), Number::Float(value)) => ring.set(slot, value as i64),
-            (Values::Zero, _) => {}
-        }
-    }
-
-    fn value(&self, slot: i64, slot_us: i64) -> Option<f64> {
-        match &self.values {
-            // all its values are zero: in its window they are there
-            Values::Zero => (slot <= self.last_us.div_euclid(slot_us)).then_some(0.0),
-            Values::Narrow(ring) => ring.get(slot).map(f64::from),
-            Values::Exact(ring) => ring.get(slot).map(|value| value as f64),
-        }
+        self.servers[server].column(name)?.exact(slot, EXACT_BACK)
     }
 }
 

@@ -5,17 +5,14 @@
 //! programs testbed, node, signaler and loadgen must lie beside the service.
 
 #[allow(dead_code, unreachable_pub, reason = "shared between tests")]
-#[path = "common/browser.rs"]
-mod browser;
-#[allow(dead_code, unreachable_pub, reason = "shared between tests")]
 #[path = "common/network.rs"]
 mod network;
 
 use std::process::Command;
 
-use browser::{Browser, program};
 use network::Network;
 use serde_json::{Value, json};
+use shardpay_browser::{Browser, program};
 
 const PASSWORD: &str = "a password of the account";
 const PASSPHRASE: &str = "a passphrase of the wallet";

@@ -3,10 +3,6 @@
 //!
 //! Needs Debian's chromium and chromium-driver, so it is ignored unless asked for: `--include-ignored`.
 
-#[allow(dead_code, unreachable_pub, reason = "shared between tests")]
-#[path = "common/browser.rs"]
-mod browser;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -15,8 +11,8 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use browser::{Browser, program, repository};
 use serde_json::{Value, json};
+use shardpay_browser::{Browser, program, repository};
 use shardpay_crypto::{SignatureScheme as _, Signer as _, Zip215, transaction_message};
 use shardpay_keystore::{Mnemonic, parse_amount, parse_reference, word_list};
 use shardpay_types::{ChainId, Codec as _, Transaction};

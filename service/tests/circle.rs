@@ -79,13 +79,14 @@ struct Service {
 }
 
 impl Service {
-    fn start(cluster: &Cluster) -> Self {
+    fn start(cluster: &Cluster, tls: &str) -> Self {
         let data = cluster.dir.path().join("service");
         let _ = std::fs::remove_file(data.join("address"));
         let log =
             std::fs::File::options().create(true).append(true).open(cluster.dir.path().join("service.log")).unwrap();
         let mut command = Command::new(SERVICE);
-        command.arg("run").args(["--listen", "127.0.0.1:0", "--webhook-private", "--topology", &cluster.signaler]);
+        command.arg("run").args(["--listen", "127.0.0.1:0", "--webhook-private", "--tls", tls]);
+        command.args(["--topology", &cluster.signaler]);
         command.arg("--genesis").arg(cluster.file("genesis.plan"));
         command.arg("--issuer-seed").arg(cluster.file("issuer.seed"));
         command.arg("--data-dir").arg(&data).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -100,7 +101,8 @@ impl Service {
             assert!(Instant::now() < deadline, "the service does not start: {}", log());
             std::thread::sleep(Duration::from_millis(20));
         };
-        Self { child, base: format!("http://{addr}") }
+        let scheme = if tls == "off" { "http" } else { "https" };
+        Self { child, base: format!("{scheme}://{addr}") }
     }
 
     fn kill(&mut self) {
@@ -151,7 +153,7 @@ async fn from_card_to_bank_and_through_a_kill() {
     let cluster = Cluster::up(2);
     let plan = cluster.genesis();
     let chain = chain_id(&plan);
-    let mut service = Service::start(&cluster);
+    let mut service = Service::start(&cluster, "off");
     let stranger = Asker::new(&service.base);
     stranger.until("/v1/ready", "ready", "true").await;
 
@@ -206,9 +208,11 @@ async fn from_card_to_bank_and_through_a_kill() {
     let (status, taken) = ann.ask("POST", "/v1/payments", Some(body.clone()), Some(&write)).await;
     assert_eq!(status, 202);
     service.kill();
-    let service = Service::start(&cluster);
+    let service = Service::start(&cluster, "self-made");
+    let trusting = over_tls(&cluster, &service).await;
     for asker in [&mut ann, &mut bob] {
         asker.base.clone_from(&service.base);
+        asker.http = trusting.clone();
     }
     let path = format!("/v1/payments/{}", taken["txid"].as_str().unwrap());
     ann.until(&path, "state", "credited").await;
@@ -225,6 +229,25 @@ async fn from_card_to_bank_and_through_a_kill() {
     assert_eq!(csv.lines().count(), 1 + 6, "two mints, three payments, a refund: {csv}");
     let entries = ann.get("/v1/me/history?direction=out&limit=1").await;
     assert!(entries["items"].as_array().unwrap().len() == 1 && entries["next_cursor"].is_string(), "{entries}");
+}
+
+/// The service answers with the certificate that it made, and cookies stay on such connections; a client that trusts it.
+async fn over_tls(cluster: &Cluster, service: &Service) -> reqwest::Client {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = |name: &str| cluster.dir.path().join("service").join(name);
+    assert_eq!(std::fs::metadata(file("tls.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    let certificate = reqwest::Certificate::from_pem(&std::fs::read(file("tls.crt")).unwrap()).unwrap();
+    let trusting = reqwest::Client::builder().no_proxy().tls_certs_only([certificate]).build().unwrap();
+    let login = json!({ "name": "ann", "password": "correct horse battery" });
+    let url = format!("{}/v1/session", service.base);
+    let answer = trusting.post(&url).json(&login).send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("__Host-session=c_") && cookie.contains("; Secure"), "{cookie}");
+    let plain = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert!(plain.get(&url).send().await.is_err(), "a stranger's certificate");
+    let unprotected = plain.get(url.replacen("https:", "http:", 1)).send().await;
+    assert!(unprotected.is_err(), "nothing is said without TLS");
+    trusting
 }
 
 /// The demo shop as a program of its own: an order, its payment, its webhook.

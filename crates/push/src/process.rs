@@ -9,7 +9,7 @@ use shardpay_telemetry::{Recorder, names};
 /// Clock ticks per second in `/proc/self/stat`: 100 on every Linux, whatever the kernel's own clock.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Brings processor time, memory, disk and start of this process up to date. What cannot be read (some
+/// Brings processor time, memory, disk, network and start of this process up to date. What cannot be read (some
 /// containers hide it) stays as it was.
 pub fn measure_process(recorder: &Recorder) {
     static STARTED: OnceLock<u64> = OnceLock::new();
@@ -32,6 +32,21 @@ pub fn measure_process(recorder: &Recorder) {
             recorder.counter(name).advance_to(figure(&disk, key).unwrap_or(0));
         }
     }
+    if let Some((received, sent)) = fs::read_to_string("/proc/self/net/dev").ok().map(|table| traffic(&table)) {
+        static BEFORE: OnceLock<(u64, u64)> = OnceLock::new();
+        let before = BEFORE.get_or_init(|| (received, sent));
+        recorder.counter(names::NETWORK_BYTES_IN).advance_to(received.saturating_sub(before.0));
+        recorder.counter(names::NETWORK_BYTES_OUT).advance_to(sent.saturating_sub(before.1));
+    }
+}
+
+/// Bytes received and sent over all interfaces: the first and the ninth number behind each name.
+fn traffic(table: &str) -> (u64, u64) {
+    let lines = table.lines().filter_map(|line| line.split_once(':'));
+    lines.fold((0, 0), |(received, sent), (_, numbers)| {
+        let number = |at| numbers.split_whitespace().nth(at).and_then(|word| word.parse().ok()).unwrap_or(0u64);
+        (received + number(0), sent + number(8))
+    })
 }
 
 /// User and system time; the program's name, which may hold anything, ends with the last `)`.
@@ -58,6 +73,15 @@ mod tests {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 100 1 1";
         assert_eq!(cpu_us(stat), Some(3_000_000));
         assert_eq!(cpu_us("nonsense"), None);
+    }
+
+    #[test]
+    fn traffic_is_that_of_all_interfaces() {
+        let table = "Inter-|   Receive                                                |  Transmit\n \
+                     face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets\n    \
+                     lo:     100       7    0    0    0     0          0         0      200       7 0 0 0 0 0 0\n  \
+                     eth0:    1000      9    0    0    0     0          0         0     5000      20 0 0 0 0 0 0\n";
+        assert_eq!(traffic(table), (1_100, 5_200));
     }
 
     #[test]

@@ -96,6 +96,8 @@ metrics! {
         PROCESS_CPU_US = "process_cpu_us", "CPU time of the process, user and system.";
         PROCESS_READ_BYTES = "process_read_bytes", "Bytes the process read from disk.";
         PROCESS_WRITTEN_BYTES = "process_written_bytes", "Bytes the process wrote to disk.";
+        NETWORK_BYTES_IN = "network_bytes_in", "Bytes received on all interfaces that the process sees: a container's own, on a host everybody's.";
+        NETWORK_BYTES_OUT = "network_bytes_out", "Bytes sent on them.";
         EVENTS_DROPPED = "events_dropped", "Task events dropped because the queue was full.";
         LINES_DROPPED = "lines_dropped", "Lines of line protocol that could not be written.";
         PUSH_POINTS_SENT = "push_points_sent", "Points taken by a write endpoint, over all endpoints.";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::browser::{program, repository};
+use shardpay_browser::{program, repository};
 
 const START_MAX: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
