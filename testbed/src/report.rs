@@ -67,6 +67,7 @@ pub fn report(judged: &Judged, dir: &Path) -> String {
     let word = if summary.verdict_passed { "PASS" } else { "FAIL" };
     let _ = writeln!(text, "verdict         {word} ({} of {checks} checks passed)", checks - failed);
     let _ = writeln!(text, "run directory   {}", dir.display());
+    let _ = writeln!(text, "see it again    ./shardpay demo --replay {}", dir.display());
     text
 }
 

@@ -55,6 +55,7 @@ fn intra_and_cross_stand_apart() {
         "on disk         12.3 MB in all stores",
         "verdict         PASS",
         "run directory   /runs/t",
+        "see it again    ./shardpay demo --replay /runs/t",
     ] {
         assert!(text.contains(part), "{part} in\n{text}");
     }
