@@ -55,8 +55,14 @@ impl Demo {
 
     /// A write as the pusher makes it, to be changed and sent.
     pub fn write(&self, lines: impl Into<reqwest::Body>) -> RequestBuilder {
+        self.writer::<reqwest::Body>()(lines.into())
+    }
+
+    /// The same for a task of its own.
+    pub fn writer<B: Into<reqwest::Body>>(&self) -> impl Fn(B) -> RequestBuilder + Send + 'static {
         let url = format!("{}/api/v2/write?org=shardpay&bucket=shardpay&precision=ns", self.url);
-        self.client.post(url).header("authorization", format!("Token {TOKEN}")).body(lines)
+        let client = self.client.clone();
+        move |lines| client.post(&url).header("authorization", format!("Token {TOKEN}")).body(lines)
     }
 
     /// Sends lines, which must be taken.
