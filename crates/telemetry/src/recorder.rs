@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use shardpay_types::Timestamp;
 
@@ -60,14 +60,18 @@ impl Gauge {
 #[derive(Default)]
 struct Registry {
     counters: BTreeMap<&'static str, Counter>,
-    labelled: BTreeMap<(&'static str, String), Counter>,
     gauges: BTreeMap<&'static str, Gauge>,
     histograms: BTreeMap<&'static str, Histogram>,
 }
 
+/// Counters with a label, by name and label.
+type Labelled = BTreeMap<&'static str, BTreeMap<Box<str>, Counter>>;
+
 struct Shared {
     server: ServerTag,
     registry: Mutex<Registry>,
+    /// By itself: refusals look a counter up each time, without allocation and beside each other.
+    labelled: RwLock<Labelled>,
     events: Events,
 }
 
@@ -78,7 +82,12 @@ pub struct Recorder(Arc<Shared>);
 impl Recorder {
     /// A recorder whose lines carry the tags of `server`.
     pub fn new(server: ServerTag) -> Self {
-        Self(Arc::new(Shared { server, registry: Mutex::default(), events: Events::new() }))
+        Self(Arc::new(Shared {
+            server,
+            registry: Mutex::default(),
+            labelled: RwLock::default(),
+            events: Events::new(),
+        }))
     }
 
     /// Who measures.
@@ -94,8 +103,12 @@ impl Recorder {
     /// A counter that is told apart by a label as well: a reason, a message kind. Labels must come from a
     /// short list that no peer can extend.
     pub fn counter_of(&self, name: &'static str, label: &str) -> Counter {
-        let key = (name, label.to_owned());
-        self.registry().labelled.entry(key).or_insert_with(|| Counter(Arc::default())).clone()
+        const HELD: &str = "nobody panics while holding the labels";
+        let found = self.0.labelled.read().expect(HELD).get(name).and_then(|labels| labels.get(label)).cloned();
+        found.unwrap_or_else(|| {
+            let mut labelled = self.0.labelled.write().expect(HELD);
+            labelled.entry(name).or_default().entry(label.into()).or_insert_with(|| Counter(Arc::default())).clone()
+        })
     }
 
     /// The gauge of that name.
@@ -131,8 +144,9 @@ impl Recorder {
             lines.numbers(names::COUNTERS, counters.chain([dropped]), now);
             lines.numbers(names::GAUGES, registry.gauges.iter().map(|(name, gauge)| (*name, gauge.get())), now);
             // most reasons never occur
-            let counted = registry.labelled.iter().filter(|(_, counter)| counter.get() > 0);
-            for ((name, label), counter) in counted {
+            let labelled = self.0.labelled.read().expect("nobody panics while holding the labels");
+            let all = labelled.iter().flat_map(|(name, labels)| labels.iter().map(move |label| (*name, label)));
+            for (name, (label, counter)) in all.filter(|(_, (_, counter))| counter.get() > 0) {
                 lines.labelled((name, label), counter.get(), now);
             }
             for (name, histogram) in &registry.histograms {
