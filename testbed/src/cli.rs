@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use shardpay_run::{MachineUse, RunDir, Spec, Summary, read_json};
+use shardpay_run::{MachineUse, RunDir, RunState, Spec, Summary, SweepSpec, read_json};
 
 use crate::backend::Action;
 use crate::by_hand;
@@ -12,9 +12,11 @@ use crate::experiment::{self, Experiment, Outcome};
 use crate::failure::{EXIT_CODES, EXIT_VERDICT, Failure};
 use crate::grafana;
 use crate::interrupt::Interrupt;
+use crate::knee::{self, KneeSearch};
 use crate::registry::{Cluster, Registry, RegistryError};
 use crate::report::report;
 use crate::server::Server;
+use crate::sweep::{self, Sweep};
 use crate::verdict::{Judged, judge};
 
 /// Starts committees of nodes on this machine, loads them, breaks them, and gives a verdict.
@@ -35,6 +37,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Runs every point of a file's grid, as often as it says; with the same --out it goes on where it was.
+    Sweep(Many),
+    /// Searches the highest rate that keeps the objective of a file's [knee]; goes on where it was, too.
+    Knee(Many),
     /// Audits the directory of an earlier run once more.
     Audit {
         /// The run directory.
@@ -98,6 +104,21 @@ struct What {
 }
 
 #[derive(Debug, Args)]
+struct Many {
+    /// The file (docs/EXPERIMENTS.md describes it).
+    spec: PathBuf,
+    /// Where the run directories go: new, empty, or of the same sweep.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Overrides a key, such as grid.committees=[1,2] or sweep.repeats=3; of a key of the grid, fixes it.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Directory of the programs node, signaler and loadgen; the testbed's own when not given.
+    #[arg(long, env = "SHARDPAY_PROGRAMS")]
+    programs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 struct Which {
     /// The cluster's name; not needed when one is up.
     #[arg(long)]
@@ -140,6 +161,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             let Outcome { judged, dir } = experiment::run(experiment, registry, interrupt).await?;
             Ok(print(&judged, dir.root(), json))
         }
+        Command::Sweep(many) => all_points(many).await,
+        Command::Knee(many) => search(many).await,
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
         Command::Up { what, cluster } => {
             let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
@@ -183,6 +206,26 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn all_points(many: Many) -> Result<ExitCode, Failure> {
+    let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+    let spec = SweepSpec::load(&many.spec, &many.set)?;
+    let sweep = Sweep { spec, out: many.out, programs: programs(many.programs)? };
+    let (record, dir) = sweep::run(sweep, interrupt).await?;
+    print!("{}", sweep::table(&record, &dir));
+    let good = record.runs.iter().all(|run| run.state == RunState::Passed);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+async fn search(many: Many) -> Result<ExitCode, Failure> {
+    let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+    let spec = SweepSpec::load(&many.spec, &many.set)?;
+    let what = KneeSearch { spec, out: many.out, programs: programs(many.programs)? };
+    let (record, dir) = knee::run(what, interrupt).await?;
+    print!("{}", knee::report(&record, &dir));
+    let found = record.result.is_some_and(|result| result.resolved);
+    Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
 fn find(registry: &Registry, which: &Which) -> Result<Cluster, RegistryError> {

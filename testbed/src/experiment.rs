@@ -1,22 +1,24 @@
 //! `testbed run`: an experiment from its spec to its verdict.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use shardpay_run::{GitState, HostFacts, MachineUse, RunDir, RunRecord, Spec, write_json};
+use shardpay_run::{
+    GitState, HostFacts, MachineUse, Manifest, RunDir, RunRecord, Spec, WarmUpCut, latencies_of_run, write_json,
+};
 
 use crate::backend::State;
-use crate::cluster::Cluster;
 use crate::deploy::{deploy, loadgen_launch, nodes, progress_file};
 use crate::failure::Failure;
 use crate::faults::Faults;
 use crate::interrupt::Interrupt;
 use crate::load::{LoadLine, LoadPhase, LoadReader};
-use crate::local::Local;
 use crate::procfs::disk_bytes;
 use crate::registry::Registry;
 use crate::running::Running;
 use crate::server::Server;
+use crate::threads::Threads;
 use crate::verdict::{Judged, judge, keep_seen};
 
 /// Between two looks at faults and progress.
@@ -66,8 +68,10 @@ pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrup
     running.live.waiting("stopping");
     let stopped = running.stop().await;
     running.live.end();
-    let (cpu_us, mut problems) = driven?;
+    let (cpu, mut problems) = driven?;
     problems.extend(stopped?);
+    let cut = WarmUpCut::of(&spec, &latencies_of_run(&deployment.dir, spec.load.processes)?);
+    let cpu_us = cpu.used(cut.cut(), spec.duration());
     let machine = MachineUse {
         cpu_us,
         store_bytes: nodes(&spec).map(|node| disk_bytes(&deployment.dir.node_store(node))).sum(),
@@ -75,44 +79,73 @@ pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrup
     };
     eprintln!("checking stores and acknowledged payments");
     keep_seen(&deployment.dir, &problems)?;
+    Manifest::of(&deployment.dir, machine.clone())?.write(&deployment.dir)?;
     let judged = judge(&deployment.dir, &spec, machine)?;
     Ok(Outcome { judged, dir: deployment.dir })
 }
 
-type CpuByProgram = std::collections::BTreeMap<String, u64>;
+type CpuByProgram = BTreeMap<String, u64>;
 
-/// From the first process to the end of the load. Returns CPU time in the measured part, and problems.
-async fn drive(running: &mut Running, spec: &Spec, dir: &RunDir) -> Result<(CpuByProgram, Vec<String>), Failure> {
+/// From the first process to the end of the load. Returns CPU time over the load, and problems.
+async fn drive(running: &mut Running, spec: &Spec, dir: &RunDir) -> Result<(CpuSamples, Vec<String>), Failure> {
     running.bring_up(spec, &dir.genesis()).await?;
     running.live.note("all committees produce; starting the load");
     for process in 0..spec.load.processes {
         running.start(Server::Loadgen(process))?;
     }
-    let mut load = Load::new(spec, dir);
+    let mut load = Load::new(spec, dir)?;
     while !load.step(running).await? {
         running.interrupt.sleep(TICK).await?;
     }
+    load.cpu.samples.push((load.started.elapsed(), running.cluster.look()));
     running.live.waiting("waiting until all nodes are equally far");
     let behind = running.settle(SETTLE_MAX).await?;
-    Ok((load.cpu.used(), behind))
+    Ok((load.cpu, behind))
 }
 
-/// CPU time at the borders of the measured part.
+/// CPU time of every server, looked at several times a second while load generators run: what is cut as warm-up is known
+/// only afterwards.
 #[derive(Default)]
-struct CpuWindow {
-    first: Option<std::collections::BTreeMap<Server, u64>>,
-    last: Option<std::collections::BTreeMap<Server, u64>>,
+struct CpuSamples {
+    /// When the load began, on the clock of the samples.
+    began: Duration,
+    samples: Vec<(Duration, BTreeMap<Server, u64>)>,
 }
 
-impl CpuWindow {
-    fn used(&self) -> CpuByProgram {
+impl CpuSamples {
+    /// Between two looks.
+    const EVERY: Duration = Duration::from_millis(250);
+
+    fn is_due(&self, at: Duration) -> bool {
+        self.samples.last().is_none_or(|(last, _)| at >= *last + Self::EVERY)
+    }
+
+    /// CPU time by program from one moment of the load to another, between two looks as if used evenly.
+    fn used(&self, from: Duration, to: Duration) -> CpuByProgram {
         let mut used = CpuByProgram::new();
-        let (Some(first), Some(last)) = (&self.first, &self.last) else { return used };
+        let (first, last) = (self.at(self.began + from), self.at(self.began + to));
         for (server, cpu_us) in last {
-            let before = first.get(server).copied().unwrap_or(0);
-            *used.entry(server.program().to_owned()).or_default() += cpu_us.saturating_sub(before);
+            let before = first.get(&server).copied().unwrap_or(0.0);
+            *used.entry(server.program().to_owned()).or_default() += (cpu_us - before).max(0.0).round() as u64;
         }
         used
+    }
+
+    fn at(&self, moment: Duration) -> BTreeMap<Server, f64> {
+        let after = self.samples.partition_point(|(at, _)| *at < moment);
+        let sample = |index: usize| self.samples.get(index);
+        let (before, next) = match (after.checked_sub(1).and_then(sample), sample(after)) {
+            (Some(before), Some(next)) => (before, next),
+            (Some(only), None) | (None, Some(only)) => (only, only),
+            (None, None) => return BTreeMap::new(),
+        };
+        let span = next.0.saturating_sub(before.0).as_secs_f64();
+        let share = if span > 0.0 { moment.saturating_sub(before.0).as_secs_f64() / span } else { 0.0 };
+        let between = |(server, end): (&Server, &u64)| {
+            let begin = before.1.get(server).copied().unwrap_or(0) as f64;
+            (*server, begin + (*end as f64 - begin) * share)
+        };
+        next.1.iter().map(between).collect()
     }
 }
 
@@ -123,33 +156,41 @@ struct Load {
     faults: Faults,
     began: Option<Instant>,
     heard: Instant,
-    cpu: CpuWindow,
+    started: Instant,
+    cpu: CpuSamples,
+    threads: Threads,
 }
 
 impl Load {
-    fn new(spec: &Spec, dir: &RunDir) -> Self {
+    fn new(spec: &Spec, dir: &RunDir) -> Result<Self, Failure> {
         let reader = |process| LoadReader::new(progress_file(dir, process));
-        Self {
+        Ok(Self {
             spec: spec.clone(),
             readers: (0..spec.load.processes).map(reader).collect(),
             faults: Faults::new(&spec.timeline()),
             began: None,
             heard: Instant::now(),
-            cpu: CpuWindow::default(),
-        }
+            started: Instant::now(),
+            cpu: CpuSamples::default(),
+            threads: Threads::create(&dir.threads()).map_err(Failure::io("threads.csv"))?,
+        })
     }
 
     /// One look at everything; true when all load generators have ended.
     async fn step(&mut self, running: &mut Running) -> Result<bool, Failure> {
         running.tend()?;
         self.progress(running);
+        let at = self.started.elapsed();
+        if self.cpu.is_due(at) {
+            self.cpu.samples.push((at, running.cluster.look()));
+        }
         if let Some(began) = self.began {
             let elapsed = began.elapsed();
             for done in self.faults.advance(elapsed, &mut running.cluster)? {
                 running.live.note(&format!("fault at {:.1} s: {done}", elapsed.as_secs_f64()));
             }
             running.note_processes()?;
-            self.measure(elapsed, &mut running.cluster)?;
+            self.threads.sample(&running.cluster.backend().ids(), elapsed).map_err(Failure::io("threads.csv"))?;
         }
         if self.heard.elapsed() > SILENCE_MAX {
             let what = "the load generator says how far it is".to_owned();
@@ -166,6 +207,7 @@ impl Load {
                 if self.began.is_none() && line.phase == LoadPhase::Load {
                     let since = Duration::try_from_secs_f64(line.seconds).unwrap_or_default();
                     self.began = Instant::now().checked_sub(since);
+                    self.cpu.began = self.started.elapsed().saturating_sub(since);
                 }
                 shown = Some(line);
             }
@@ -173,18 +215,6 @@ impl Load {
         if let Some(line) = shown {
             running.live.load(&line);
         }
-    }
-
-    /// Looks at the CPU time when the measured part begins and ends.
-    fn measure(&mut self, elapsed: Duration, cluster: &mut Cluster<Local>) -> Result<(), Failure> {
-        let due = |taken: bool, at| !taken && elapsed >= at;
-        if due(self.cpu.first.is_some(), self.spec.warmup()) {
-            self.cpu.first = Some(cluster.look());
-        }
-        if due(self.cpu.last.is_some(), self.spec.duration()) {
-            self.cpu.last = Some(cluster.look());
-        }
-        Ok(())
     }
 
     fn ended(&mut self, running: &mut Running) -> Result<bool, Failure> {
@@ -215,7 +245,7 @@ fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
 }
 
 /// `20260131-235959`, UTC: names of run directories sort by time.
-fn timestamp() -> String {
+pub(crate) fn timestamp() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
@@ -258,10 +288,17 @@ mod tests {
     #[test]
     fn cpu_time_is_summed_by_program() {
         let node = |member| Server::node(0, member).unwrap();
-        let first = [(node(0), 100), (node(1), 50), (Server::Loadgen(0), 0)].into();
-        let last = [(node(0), 300), (node(1), 250), (Server::Loadgen(0), 70)].into();
-        let window = CpuWindow { first: Some(first), last: Some(last) };
-        assert_eq!(window.used(), [("node".to_owned(), 400), ("loadgen".to_owned(), 70)].into());
-        assert!(CpuWindow::default().used().is_empty());
+        let at = |s: u64, cpu: [u64; 3]| {
+            let servers = [node(0), node(1), Server::Loadgen(0)];
+            (Duration::from_secs(s), servers.into_iter().zip(cpu).collect::<BTreeMap<_, _>>())
+        };
+        let samples = vec![at(1, [0, 0, 0]), at(3, [100, 50, 0]), at(5, [300, 250, 70]), at(9, [500, 250, 80])];
+        let cpu = CpuSamples { began: Duration::from_secs(2), samples };
+        let used = |from, to| cpu.used(Duration::from_secs(from), Duration::from_secs(to));
+        assert_eq!(used(1, 3), [("node".to_owned(), 400), ("loadgen".to_owned(), 70)].into());
+        // half way between looks, and beyond the last one
+        assert_eq!(used(0, 1), [("node".to_owned(), 75), ("loadgen".to_owned(), 0)].into());
+        assert_eq!(used(3, 60), [("node".to_owned(), 200), ("loadgen".to_owned(), 10)].into());
+        assert!(CpuSamples::default().used(Duration::ZERO, Duration::MAX / 4).is_empty());
     }
 }

@@ -37,6 +37,9 @@ pub enum Failure {
     /// No verdict could be made.
     #[error("no verdict: {0}")]
     Verdict(#[from] VerdictError),
+    /// Stores were not dropped as the sweep asks for.
+    #[error(transparent)]
+    Stores(#[from] crate::stores::StoresError),
     /// The signaler cannot be asked.
     #[error("signaler: {0}")]
     Signaler(#[from] shardpay_client::signaler::SignalerError),
@@ -99,6 +102,7 @@ impl Failure {
             | Self::Run(_)
             | Self::Verdict(_)
             | Self::Signaler(_)
+            | Self::Stores(_)
             | Self::Io { .. } => 1,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`deploy`] writes keys and configurations, [`running`] brings a cluster up and down through a
 //! [`backend`] ([`local`] processes today), [`experiment`] drives load and [`faults`], [`verdict`] audits what
-//! is left, [`report`] prints it. [`registry`] keeps names of processes, so that none is forgotten.
+//! is left, [`report`] prints it. [`sweep`] and [`knee`] do so again and again. [`registry`] keeps names of processes, so that none is forgotten.
 
 pub mod backend;
 pub mod by_hand;
@@ -14,6 +14,7 @@ pub mod failure;
 pub mod faults;
 pub mod grafana;
 pub mod interrupt;
+pub mod knee;
 pub mod live;
 pub mod load;
 pub mod local;
@@ -24,6 +25,9 @@ pub mod report;
 pub mod resources;
 pub mod running;
 pub mod server;
+pub mod stores;
+pub mod sweep;
+pub mod threads;
 pub mod verdict;
 
 pub mod cli;

@@ -1,6 +1,7 @@
 //! What the kernel says about a process: CPU time, memory, and the time of its start, by which a process
 //! is told from a later one with the same id. Reads `/proc`, so Linux only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -93,6 +94,28 @@ fn parse_stat(text: &str) -> Option<Stat> {
 fn resident_bytes(status: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// CPU time of a process's threads, summed over those of one name. Threads and processes that vanish while it looks
+/// count nothing.
+pub fn thread_usage(process: &ProcessId) -> BTreeMap<String, u64> {
+    let mut used = BTreeMap::new();
+    if !process.is_alive() {
+        return used;
+    }
+    let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", process.pid)) else { return used };
+    for task in tasks.flatten() {
+        let Ok(text) = fs::read_to_string(task.path().join("stat")) else { continue };
+        let (Some(stat), Some(name)) = (parse_stat(&text), parse_name(&text)) else { continue };
+        *used.entry(name).or_default() += stat.cpu_ticks * TICK_US;
+    }
+    used
+}
+
+/// The name in parentheses, without what would end a field of a CSV file.
+fn parse_name(text: &str) -> Option<String> {
+    let name = text.get(text.find('(')? + 1..text.rfind(')')?)?;
+    Some(name.replace([',', '\n'], "_"))
 }
 
 /// Bytes that the files below `dir` take on the disk. Files that vanish while it looks count nothing.

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use shardpay_run::{Figures, Flow, Summary};
+use shardpay_audit::CheckName;
+use shardpay_run::{Figures, Flow, Summary, WarmupRule};
 
 use crate::verdict::Judged;
 
@@ -11,21 +12,21 @@ use crate::verdict::Judged;
 const EVIDENCE_SHOWN: usize = 3;
 
 /// Columns of text, numbers to the right.
-struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(head: &[&str]) -> Self {
+    pub(crate) fn new(head: &[&str]) -> Self {
         Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().collect());
     }
 
     /// The first `left` columns are text.
-    fn render(&self, left: usize) -> String {
+    pub(crate) fn render(&self, left: usize) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -53,8 +54,7 @@ pub fn report(judged: &Judged, dir: &Path) -> String {
     text.push_str(&figures(summary));
     text.push('\n');
     for check in judged.verdict.checks.iter().filter(|check| !check.passed) {
-        let name = serde_json::to_value(check.name).ok().and_then(|name| name.as_str().map(str::to_owned));
-        let _ = writeln!(text, "check failed: {} ({} findings)", name.unwrap_or_default(), check.failures);
+        let _ = writeln!(text, "check failed: {} ({} findings)", check_name(check.name), check.failures);
         for evidence in check.evidence.iter().take(EVIDENCE_SHOWN) {
             let _ = writeln!(text, "    {evidence}");
         }
@@ -69,6 +69,12 @@ pub fn report(judged: &Judged, dir: &Path) -> String {
     let _ = writeln!(text, "run directory   {}", dir.display());
     let _ = writeln!(text, "see it again    ./shardpay demo --replay {}", dir.display());
     text
+}
+
+/// A check's name as it stands in `verdict.json`.
+pub(crate) fn check_name(name: CheckName) -> String {
+    let name = serde_json::to_value(name).ok();
+    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn table(summary: &Summary) -> String {
@@ -108,7 +114,12 @@ fn figures(summary: &Summary) -> String {
     };
     let durability = summary.durability.name();
     let size = format!("{} × {} nodes, durability {durability}", summary.committees, summary.nodes_per_committee);
-    line("measured", format!("{:.0} s; {size}", summary.measured_s));
+    let cut = match summary.warmup.rule {
+        WarmupRule::Fixed => String::new(),
+        WarmupRule::Mser5 if summary.warmup.steady => format!(" after {:.0} s that MSER-5 cut", summary.warmup.cut_s),
+        WarmupRule::Mser5 => ", never steady (MSER-5)".to_owned(),
+    };
+    line("measured", format!("{:.0} s{cut}; {size}", summary.measured_s));
     let kept = summary.kept_rate * 100.0;
     line("offered", format!("{:.0}/s, {kept:.2} % sent, {} skipped", summary.offered_per_second, summary.skipped));
     if summary.probe_per_second > 0.0 {

@@ -11,11 +11,13 @@ use shardpay_run::{
     AckKind, LoadResult, MachineUse, RunDir, RunError, Spec, Summary, latencies_of_run, read_acks, read_json,
     write_json,
 };
-use shardpay_storage::{NodeStore, ReadOnlyStore};
+use shardpay_storage::NodeStore;
 use shardpay_types::{Codec as _, DecodeError, NodeId, Plan};
 use thiserror::Error;
 
 use crate::deploy::nodes;
+use crate::server::Server;
+use crate::stores::{self, Left, StandIn};
 
 /// Why there is no verdict.
 #[derive(Debug, Error)]
@@ -31,6 +33,9 @@ pub enum VerdictError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// All stores were dropped after the verdict.
+    #[error("its stores were dropped after the verdict (stores.json): it cannot be worked out again")]
+    Dropped,
     /// It is no plan.
     #[error("{}: {error}", path.display())]
     Plan {
@@ -85,6 +90,13 @@ pub fn derive(dir: &RunDir, spec: &Spec, machine: MachineUse) -> Result<Judged, 
     Ok(Judged { verdict, summary, problems })
 }
 
+/// Works the figures out again, and takes the verdict as it stands: for a run whose stores were dropped.
+pub fn figures_alone(dir: &RunDir, spec: &Spec, stated: &Summary) -> Result<Summary, VerdictError> {
+    let load = LoadResult::of_run(dir, spec.load.processes)?;
+    let latencies = latencies_of_run(dir, spec.load.processes)?;
+    Ok(Summary::of(spec, &load, &latencies, stated.machine.clone(), stated.verdict_passed))
+}
+
 fn verdict(dir: &RunDir, spec: &Spec, load: &LoadResult) -> Result<Verdict, VerdictError> {
     let path = dir.genesis();
     let bytes = fs::read(&path).map_err(|source| VerdictError::Genesis { path: path.clone(), source })?;
@@ -100,13 +112,24 @@ fn verdict(dir: &RunDir, spec: &Spec, load: &LoadResult) -> Result<Verdict, Verd
             credit: ack.kind == AckKind::Credit,
         }));
     }
-    let open = |node| NodeStore::open_read_only(&dir.node_store(node)).map_err(|error| error.to_string());
-    let stores: Vec<(NodeId, Result<ReadOnlyStore, String>)> = nodes(spec).map(|node| (node, open(node))).collect();
+    let dropped = stores::read(dir)?;
+    if dropped.as_ref().is_some_and(|dropped| dropped.kept == Left::None) {
+        return Err(VerdictError::Dropped);
+    }
+    let open = |node| -> Result<Box<dyn StoreView>, String> {
+        let mut noted = dropped.iter().flat_map(|dropped| &dropped.nodes);
+        match noted.find(|noted| noted.node == Server::Node(node)) {
+            Some(noted) => Ok(Box::new(StandIn::open(dir, noted)?)),
+            None => Ok(Box::new(NodeStore::open_read_only(&dir.node_store(node)).map_err(|error| error.to_string())?)),
+        }
+    };
+    let stores: Vec<(NodeId, Result<Box<dyn StoreView>, String>)> =
+        nodes(spec).map(|node| (node, open(node))).collect();
     let nodes = stores
         .iter()
         .map(|(node, store)| NodeView {
             node: *node,
-            store: store.as_ref().map(|store| store as &dyn StoreView).map_err(Clone::clone),
+            store: store.as_ref().map(|store| &**store).map_err(Clone::clone),
         })
         .collect();
     let kept = LoadKept { offered: load.offered, sent: load.sent, share_min: spec.limits.kept_rate_min };
