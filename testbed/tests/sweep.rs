@@ -38,7 +38,8 @@ fn an_interrupted_sweep_goes_on_and_its_verdicts_can_be_had_again() {
     let deadline = Instant::now() + Duration::from_secs(120);
     let second_begun = || {
         let record = record(&out)?;
-        (record.runs[0].state == RunState::Passed && out.join(&record.runs[1].dir).join("run.json").is_file()).then_some(())
+        (record.runs[0].state == RunState::Passed && out.join(&record.runs[1].dir).join("run.json").is_file())
+            .then_some(())
     };
     while second_begun().is_none() {
         assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "{:?}", record(&out));
@@ -52,7 +53,8 @@ fn an_interrupted_sweep_goes_on_and_its_verdicts_can_be_had_again() {
     let again = sweep(&[]).output().unwrap();
     assert_eq!(again.status.code(), Some(0), "{}", show(&again));
     let text = show(&again);
-    for part in ["1 of them ended earlier and stay", "[2/2]", "durability = \"fsync\"", "durability = \"os\"", "1 of 1"] {
+    for part in ["1 of them ended earlier and stay", "[2/2]", "durability = \"fsync\"", "durability = \"os\"", "1 of 1"]
+    {
         assert!(text.contains(part), "{part} in\n{text}");
     }
     let done = record(&out).unwrap();
