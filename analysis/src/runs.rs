@@ -168,6 +168,8 @@ pub(crate) fn rate_label(rate: &Rate) -> String {
         }
         Rate::Steps { .. } => "steps".to_owned(),
         Rate::Fraction { of_closed_loop, .. } => format!("{of_closed_loop} of closed loop"),
+        Rate::Daily { per_second, .. } => format!("{}/s by time of day", thousands(*per_second)),
+        Rate::Trace { file, speed } => format!("trace {} at speed {speed}", file.display()),
     }
 }
 
@@ -200,6 +202,7 @@ pub(crate) fn label(spec: &Spec) -> String {
         Distribution::Uniform => {}
         Distribution::Zipf { exponent } => label += &format!(", Zipf {exponent}"),
         Distribution::Hot { vendors, share } => label += &format!(", {vendors} vendors get {share}"),
+        Distribution::Retail { vendors, .. } => label += &format!(", retail with {vendors} vendors"),
     }
     if !spec.faults.is_empty() {
         label += ", with faults";

@@ -9,6 +9,9 @@ use shardpay_types::{
 /// What each account is funded with: enough for a million payments of [`crate::workload::AMOUNT`].
 pub const FUNDS: Amount = Amount::from_micros(1_000_000_000);
 
+/// The same where amounts are those of retail payments.
+pub const RETAIL_FUNDS: Amount = Amount::from_micros(1_000_000_000_000);
+
 /// Accounts, by number.
 pub struct Accounts {
     /// Signing keys.
@@ -17,6 +20,8 @@ pub struct Accounts {
     pub names: Vec<PublicKey>,
     /// Who holds each.
     pub homes: Vec<CommitteeId>,
+    /// What each is funded with.
+    pub funds: Amount,
 }
 
 impl Accounts {
@@ -29,14 +34,19 @@ impl Accounts {
         let keys: Vec<Keypair> = (0..count).into_par_iter().map(key).collect();
         let names: Vec<PublicKey> = keys.par_iter().map(Signer::public_key).collect();
         let homes = names.par_iter().map(|name| plan.owner(shard_of(name))).collect();
-        Self { keys, names, homes }
+        Self { keys, names, homes, funds: FUNDS }
+    }
+
+    /// The same accounts, each funded with so much, but not with less than [`FUNDS`].
+    pub fn funded_with(self, funds: Amount) -> Self {
+        Self { funds: funds.max(FUNDS), ..self }
     }
 
     /// Mints for some accounts, signed by the issuer; each decided by the committee of its account.
     pub fn mints(&self, plan: &Plan, chain: &ChainId, issuer: &Keypair, numbers: &[usize]) -> Vec<Transaction> {
         let mint = |number: &usize| {
             let (recipient, home) = (self.names[*number], self.homes[*number]);
-            let body = Mint { recipient, amount: FUNDS, deposit_ref: deposit_for(plan, chain, &recipient, home) };
+            let body = Mint { recipient, amount: self.funds, deposit_ref: deposit_for(plan, chain, &recipient, home) };
             let unsigned = Transaction::Mint(SignedMint { body, signature: Signature::ZERO });
             let signature = issuer.sign(&transaction_message(chain, &unsigned));
             Transaction::Mint(SignedMint { body, signature })

@@ -44,6 +44,12 @@ impl Chooser {
                 let weight = |index| if index < vendors { share / vendors as f64 } else { others };
                 (Vec::new(), cumulative((0..accounts).map(weight)))
             }
+            Distribution::Retail { vendors, exponent, .. } => {
+                let vendors = (*vendors).clamp(1, accounts - 1);
+                let customer = |index| if index < vendors { 0.0 } else { 1.0 };
+                let popular = |index| if index < vendors { ((index + 1) as f64).powf(-exponent) } else { 0.0 };
+                (cumulative((0..accounts).map(customer)), cumulative((0..accounts).map(popular)))
+            }
         };
         Self { homes, payer_weights, payee_weights, cross, process, processes, chance }
     }
@@ -134,6 +140,20 @@ mod tests {
         let mut chooser = chooser(1_000, 4, &Distribution::Hot { vendors: 5, share: 0.3 }, Cross::Natural);
         let hits = (0..50_000).filter(|_| chooser.draw().1 < 5).count() as f64 / 50_000.0;
         assert!((hits - 0.3).abs() < 0.01, "{hits}");
+    }
+
+    #[test]
+    fn customers_pay_vendors_by_their_popularity() {
+        let retail = Distribution::Retail { vendors: 50, exponent: 1.0, amount_median: 20.0, amount_sigma: 1.2 };
+        let mut chooser = chooser(1_000, 4, &retail, Cross::Natural);
+        let mut paid = vec![0u32; 1_000];
+        for _ in 0..100_000 {
+            let (payer, payee) = chooser.draw();
+            assert!(payer >= 50 && payee < 50, "{payer} pays {payee}");
+            paid[payee] += 1;
+        }
+        let ratio = f64::from(paid[0]) / f64::from(paid[9]);
+        assert!((ratio / 10.0 - 1.0).abs() < 0.1, "{ratio}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use shardpay_types::CommitteeId;
 use tokio::sync::watch;
 
 use crate::accounts::Accounts;
+use crate::amounts::Amounts;
 use crate::cpu::{Cpu, CpuUse};
 use crate::fund;
 use crate::held::{Held, NoPayment};
@@ -28,6 +29,7 @@ use crate::schedule::Schedule;
 use crate::series::Series;
 use crate::short::shortfalls;
 use crate::start::StartAt;
+use crate::trace::Trace;
 use crate::tracker::{Flight, Tracker};
 use crate::workload::{Producer, READY_MIN, Supply};
 
@@ -62,6 +64,8 @@ pub struct Run {
     network: Network,
     accounts: Arc<Accounts>,
     supply: Supply,
+    /// When the payments of a trace are due.
+    times: Option<Vec<f64>>,
     held: Held,
     tracker: Tracker,
     acks: AckWriter,
@@ -98,11 +102,27 @@ impl Run {
             bail!("load.accounts = {}: at least 2 per process are needed", load.accounts);
         }
         let genesis = network.client.genesis().clone();
-        let accounts = Arc::new(Accounts::new(&genesis, load.seed, load.accounts));
+        let trace = match &load.rate {
+            Rate::Trace { file, speed } => Some(Trace::load(file, *speed, genesis.constants.amount_min)?),
+            _ => None,
+        };
+        let named = trace.as_ref().map_or(0, |trace| trace.accounts);
+        if named > load.accounts {
+            bail!("load.accounts = {}: the trace names {named} accounts", load.accounts);
+        }
+        let funds = trace.as_ref().map_or_else(|| Amounts::funds(&load.distribution), Trace::paid_most);
+        let accounts = Arc::new(Accounts::new(&genesis, load.seed, load.accounts).funded_with(funds));
         std::fs::create_dir_all(plan.out.loadgen_process(process)).context("--out")?;
         let mut series = Series::create(process, &plan.out.load_series(process), &plan.telemetry_push)?;
         let acks = AckWriter::create(&plan.out.acks(process))?;
-        let producer = Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
+        let mut producer =
+            Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
+        let mut times = None;
+        if let Some(trace) = trace {
+            trace.keep(plan.out.root())?;
+            producer = producer.of_trace(load, plan.share, &trace);
+            times = Some(trace.part(plan.share).iter().map(|payment| payment.at_s).collect());
+        }
         let supply = Supply::start(producer)?;
         if let Some(issuer) = &plan.issuer {
             fund::check(&genesis, &accounts, issuer)?;
@@ -114,7 +134,22 @@ impl Run {
         let tracker = Tracker::new(load.accounts);
         let batches = vec![Vec::new(); genesis.committees.len()];
         let (held, lag, result) = (Held::default(), new_latencies(), LoadResult::default());
-        Ok(Self { plan, network, accounts, supply, held, tracker, acks, progress, series, stop, lag, result, batches })
+        Ok(Self {
+            plan,
+            network,
+            accounts,
+            supply,
+            times,
+            held,
+            tracker,
+            acks,
+            progress,
+            series,
+            stop,
+            lag,
+            result,
+            batches,
+        })
     }
 
     /// Runs all phases and writes the results.
@@ -122,7 +157,9 @@ impl Run {
         let rate = self.resolve_rate().await?;
         let (duration, (process, processes)) = (self.plan.spec.duration(), self.plan.share);
         let chance = Chance::new(self.plan.spec.load.seed, "schedule", process as u64);
-        let pace = match (Schedule::new(&rate, duration, (process, processes), chance), &rate) {
+        let given = self.times.take().map(|times| Schedule::given(times, duration));
+        let schedule = given.or_else(|| Schedule::new(&rate, duration, (process, processes), chance));
+        let pace = match (schedule, &rate) {
             (Some(schedule), _) => {
                 self.result.asked_per_second = schedule.expected() as f64 / duration.as_secs_f64();
                 self.sign(schedule.expected() as usize);
@@ -334,8 +371,8 @@ impl Run {
     /// Ends a second: its latencies go to the log, its counts to the series, a line to whoever watches.
     fn tick(&mut self, second: &mut Second, pacer: &Pacer, latencies: Option<&mut LatencyWriter>) -> Result<()> {
         let now = Instant::now();
-        let interval = self.tracker.take_interval();
-        let total = self.tracker.take_total();
+        let interval = self.tracker.latencies.take_interval();
+        let total = self.tracker.latencies.take_total();
         for (tag, latencies) in &total {
             let series = self.series.latency(tag.kind);
             latencies

@@ -8,7 +8,7 @@ use shardpay_client::SubmitEvent;
 use shardpay_crypto::{IdentifiedTransaction, Keypair, Signer};
 use shardpay_types::{CommitteeId, Plan, TxId};
 
-use crate::accounts::{Accounts, FUNDS};
+use crate::accounts::Accounts;
 use crate::network::{Happening, Network};
 use crate::progress::Progress;
 
@@ -24,7 +24,7 @@ pub fn check(plan: &Plan, accounts: &Accounts, issuer: &Keypair) -> Result<()> {
     }
     for committee in plan.committee_ids() {
         let count = accounts.homes.iter().filter(|home| **home == committee).count();
-        let needed = u128::from(FUNDS.micros()) * count as u128;
+        let needed = u128::from(accounts.funds.micros()) * count as u128;
         let cap = u128::from(plan.constants.mint_cap.micros());
         if needed > cap {
             bail!("committee {committee}: {count} accounts need {needed} micro-units, the mint cap is {cap}");

@@ -12,8 +12,9 @@ use shardpay_loadgen::drive::{Plan, Run};
 use shardpay_loadgen::network::{Network, client_of, read_topology};
 use shardpay_loadgen::progress::{Progress, ProgressKind};
 use shardpay_loadgen::start::StartAt;
+use shardpay_loadgen::via::{self, ViaPlan};
 use shardpay_push::PushTargets;
-use shardpay_run::{RunDir, Spec};
+use shardpay_run::{LoadResult, RunDir, Spec};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -61,6 +62,9 @@ struct RunArgs {
     /// Write endpoints for metrics, such as http://127.0.0.1:8086?org=o&bucket=b&token_file=/etc/token.
     #[arg(long, env = "SHARDPAY_LOADGEN_TELEMETRY_PUSH", default_value = "")]
     telemetry_push: PushTargets,
+    /// Pays through the service at this URL instead of the nodes: users register, buy coins by card, sign and POST.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["issuer_seed", "cache", "start_at"])]
+    via: Option<String>,
     /// How progress is shown; on a terminal as one line, else as JSON.
     #[arg(long, value_enum)]
     progress: Option<ProgressKind>,
@@ -108,6 +112,12 @@ async fn run(args: RunArgs) -> Result<()> {
             stopper.send_replace(true);
         }
     });
+    if let Some(url) = args.via {
+        let genesis = topology.genesis.context("the topology names no genesis plan yet")?.0;
+        let (out, telemetry_push) = (RunDir::new(args.out), args.telemetry_push);
+        let plan = ViaPlan { spec, share: args.process, out, url, genesis, telemetry_push };
+        return say_shortfalls(&via::run(plan, progress, stop).await?);
+    }
     // Room for repetitions of what was refused beside all that may be in flight.
     let client = client_of(&topology)?;
     let network = Network::connect(client.clone(), spec.load.max_in_flight * 2 + 8_192).await?;
@@ -119,6 +129,10 @@ async fn run(args: RunArgs) -> Result<()> {
     };
     let result = prepared.run().await?;
     client.close().await;
+    say_shortfalls(&result)
+}
+
+fn say_shortfalls(result: &LoadResult) -> Result<()> {
     for shortfall in &result.shortfalls {
         eprintln!("{shortfall}");
     }

@@ -14,8 +14,21 @@ use crate::random::Chance;
 enum Shape {
     Even(f64),
     Poisson(f64, Box<Chance>),
-    Ramp { from: f64, to: f64 },
+    Ramp {
+        from: f64,
+        to: f64,
+    },
     Steps(Vec<f64>),
+    /// Poisson by a rate that goes round once a day. Each time is where the integral of the rate reaches the next sum
+    /// of exponential gaps.
+    Daily {
+        rate: f64,
+        swing: f64,
+        day: f64,
+        sum: f64,
+        chance: Box<Chance>,
+    },
+    Given(Vec<f64>),
 }
 
 /// Intended times from the load's start, ascending, until its end.
@@ -42,12 +55,24 @@ impl Schedule {
                 Shape::Ramp { from: from_per_second / part, to: to_per_second / part }
             }
             Rate::Steps { steps_per_second } => Shape::Steps(steps_per_second.iter().map(|rate| rate / part).collect()),
-            Rate::Closed { .. } | Rate::Fraction { .. } => return None,
+            Rate::Daily { per_second, swing, days } => {
+                let day = duration.as_secs_f64() / *days as f64;
+                Shape::Daily { rate: per_second / part, swing: *swing, day, sum: 0.0, chance: Box::new(chance) }
+            }
+            Rate::Closed { .. } | Rate::Fraction { .. } | Rate::Trace { .. } => return None,
         };
         let offset = process as f64 / part;
         let mut schedule = Self { shape, duration: duration.as_secs_f64(), next: 0.0, given: 0, offset };
         schedule.advance();
         Some(schedule)
+    }
+
+    /// Given times, ascending, in seconds; those after the end do not count.
+    pub fn given(times: Vec<f64>, duration: Duration) -> Self {
+        let (shape, duration) = (Shape::Given(times), duration.as_secs_f64());
+        let mut schedule = Self { shape, duration, next: 0.0, given: 0, offset: 0.0 };
+        schedule.advance();
+        schedule
     }
 
     /// The next intended time; `None` after the end.
@@ -66,7 +91,8 @@ impl Schedule {
     /// About how many payments fall into the whole.
     pub fn expected(&self) -> u64 {
         let rate = match &self.shape {
-            Shape::Even(rate) | Shape::Poisson(rate, _) => *rate,
+            Shape::Even(rate) | Shape::Poisson(rate, _) | Shape::Daily { rate, .. } => *rate,
+            Shape::Given(times) => return times.partition_point(|time| *time < self.duration) as u64,
             Shape::Ramp { from, to } => (from + to) / 2.0,
             Shape::Steps(steps) => steps.iter().sum::<f64>() / steps.len().max(1) as f64,
         };
@@ -80,8 +106,30 @@ impl Schedule {
             Shape::Poisson(rate, chance) => self.next - (1.0 - chance.unit()).ln() / *rate,
             Shape::Ramp { from, to } => ramp_time(*from, *to, self.duration, number),
             Shape::Steps(steps) => steps_time(steps, self.duration, number),
+            Shape::Daily { rate, swing, day, sum, chance } => {
+                *sum -= (1.0 - chance.unit()).ln() / *rate;
+                daily_time(*swing, *day, *sum, self.next)
+            }
+            Shape::Given(times) => times.get(self.given as usize).copied().unwrap_or(f64::INFINITY),
         };
     }
+}
+
+/// When the integral of 1 − swing·cos(2πt/day) reaches `sum`; not before `since`. By bisection, as that rate never
+/// falls below 0 and the integral never strays from t by more than swing·day/2π.
+fn daily_time(swing: f64, day: f64, sum: f64, since: f64) -> f64 {
+    let turn = std::f64::consts::TAU / day;
+    let integral = |time: f64| time - swing * (turn * time).sin() / turn;
+    let (mut low, mut high) = (since, sum + swing / turn);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if integral(middle) < sum {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high.max(since)
 }
 
 /// When the integral of a rate that goes evenly from `from` to `to` reaches `number`.
@@ -144,6 +192,27 @@ mod tests {
         let steps = times(&Rate::Steps { steps_per_second: vec![100.0, 300.0] }, 2);
         assert_eq!(steps.iter().filter(|time| **time < 1.0).count(), 100);
         assert_eq!(steps.iter().filter(|time| **time >= 1.0).count(), 300);
+    }
+
+    #[test]
+    fn a_day_begins_and_ends_quietly_and_keeps_its_mean() {
+        let times = times(&Rate::Daily { per_second: 1_000.0, swing: 0.9, days: 2 }, 40);
+        assert!((times.len() as f64 / 40_000.0 - 1.0).abs() < 0.02, "{}", times.len());
+        assert!(times.windows(2).all(|pair| pair[0] <= pair[1]));
+        // seconds 0-2 and 20-22 are night, 9-11 and 29-31 noon; the mean of cos over 2 s around the turn is 0.984
+        let within = |from: f64| times.iter().filter(|time| (from..from + 2.0).contains(*time)).count() as f64;
+        for (from, expected) in [(9.0, 2_000.0 * (1.0 + 0.9 * 0.984)), (29.0, 2_000.0 * (1.0 + 0.9 * 0.984))] {
+            assert!((within(from) / expected - 1.0).abs() < 0.06, "{from}: {}", within(from));
+        }
+        assert!(within(19.0) < 400.0, "{}", within(19.0));
+    }
+
+    #[test]
+    fn given_times_are_kept_up_to_the_end() {
+        let mut schedule = Schedule::given(vec![0.0, 0.5, 0.5, 3.0], Duration::from_secs(2));
+        assert_eq!(schedule.expected(), 3);
+        let times: Vec<_> = std::iter::from_fn(|| schedule.pop()).map(|time| time.as_millis()).collect();
+        assert_eq!(times, [0, 500, 500]);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use shardpay_client::VerifiedBlock;
-use shardpay_run::{Ack, AckKind, LatencyKind, LatencyTag, SecondCounts, new_latencies};
+use shardpay_run::{Ack, AckKind, LatencyKind, LatencyTag, SecondCounts};
 use shardpay_types::{CommitteeId, CreditOutcome, LedgerItem, Outcome, TxId};
+
+use crate::latencies::Latencies;
 
 /// A payment in flight.
 #[derive(Debug, Clone, Copy)]
@@ -52,10 +54,8 @@ pub struct Tracker {
     windows: Vec<u16>,
     /// Accounts whose sequence is stuck behind a refused payment.
     dead: Vec<bool>,
-    /// Latencies of the current interval.
-    interval: BTreeMap<LatencyTag, Histogram<u64>>,
-    /// Latencies since they were last shown.
-    total: BTreeMap<LatencyTag, Histogram<u64>>,
+    /// Latencies from intended times.
+    pub latencies: Latencies,
     /// Refused for good, by reason.
     pub refusals: BTreeMap<String, u64>,
     /// Payments that reached their end, probes included.
@@ -71,8 +71,7 @@ impl Tracker {
             flights: HashMap::default(),
             windows: vec![0; accounts],
             dead: vec![false; accounts],
-            interval: BTreeMap::new(),
-            total: BTreeMap::new(),
+            latencies: Latencies::default(),
             refusals: BTreeMap::new(),
             certified: 0,
             second: SecondCounts::default(),
@@ -193,28 +192,12 @@ impl Tracker {
     }
 
     fn record(&mut self, flight: &Flight, kind: LatencyKind, committee: CommitteeId, now: Instant) {
-        let micros = now.saturating_duration_since(flight.intended).as_micros();
-        let micros = u64::try_from(micros).unwrap_or(u64::MAX).max(1);
-        let tag = LatencyTag { kind, committee };
-        self.total.entry(tag).or_insert_with(new_latencies).saturating_record(micros);
-        if flight.measured {
-            self.interval.entry(tag).or_insert_with(new_latencies).saturating_record(micros);
-        }
+        self.latencies.record(LatencyTag { kind, committee }, (flight.intended, now), flight.measured);
     }
 
     fn leave_window(&mut self, payer: u32) {
         let window = &mut self.windows[payer as usize];
         *window = window.saturating_sub(1);
-    }
-
-    /// The latencies of the interval that ends now.
-    pub fn take_interval(&mut self) -> BTreeMap<LatencyTag, Histogram<u64>> {
-        std::mem::take(&mut self.interval)
-    }
-
-    /// Latencies since the last call of this.
-    pub fn take_total(&mut self) -> BTreeMap<LatencyTag, Histogram<u64>> {
-        std::mem::take(&mut self.total)
     }
 
     /// Ends everything that is in flight without a result; says how much of it belongs to the load.

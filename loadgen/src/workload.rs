@@ -20,15 +20,17 @@ use shardpay_types::{
 };
 
 use crate::accounts::Accounts;
+use crate::amounts::Amounts;
 use crate::choice::Chooser;
 use crate::random::Chance;
+use crate::trace::{Trace, TracePayment};
 
-/// What each payment moves.
+/// What each payment moves, unless the workload has amounts of its own.
 pub const AMOUNT: Amount = Amount::from_micros(1_000);
 /// Payments in a segment.
 pub const SEGMENT: usize = 16_384;
 /// Bytes of a payment in a cached segment.
-const RECORD_BYTES: usize = 4 + 4 + 4 + 64 + 32;
+const RECORD_BYTES: usize = 4 + 4 + 4 + 8 + 64 + 32;
 const MAGIC: &[u8; 8] = b"SPAYLOAD";
 
 /// A signed payment in short.
@@ -40,6 +42,8 @@ pub struct Prepared {
     pub payee: u32,
     /// The payer's sequence.
     pub sequence: u32,
+    /// What it moves.
+    pub amount: Amount,
     signature: Signature,
     /// The payment's id.
     pub txid: TxId,
@@ -48,18 +52,34 @@ pub struct Prepared {
 impl Prepared {
     /// The transaction.
     pub fn transaction(&self, accounts: &Accounts) -> IdentifiedTransaction {
-        let body = body(accounts, self.payer, self.payee, self.sequence);
+        let body = body(accounts, &Drawn::of(self));
         let transaction = Transaction::Payment(SignedPayment { body, signature: self.signature });
         IdentifiedTransaction { transaction, txid: self.txid }
     }
 }
 
-fn body(accounts: &Accounts, payer: u32, payee: u32, sequence: u32) -> Payment {
+/// A payment that is to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Drawn {
+    payer: u32,
+    payee: u32,
+    sequence: u32,
+    amount: Amount,
+}
+
+impl Drawn {
+    const fn of(payment: &Prepared) -> Self {
+        let Prepared { payer, payee, sequence, amount, .. } = *payment;
+        Self { payer, payee, sequence, amount }
+    }
+}
+
+fn body(accounts: &Accounts, drawn: &Drawn) -> Payment {
     Payment {
-        sender: accounts.names[payer as usize],
-        recipient: accounts.names[payee as usize],
-        amount: AMOUNT,
-        sequence: Sequence::new(u64::from(sequence)),
+        sender: accounts.names[drawn.payer as usize],
+        recipient: accounts.names[drawn.payee as usize],
+        amount: drawn.amount,
+        sequence: Sequence::new(u64::from(drawn.sequence)),
         valid_until: Timestamp::ZERO,
         reference: Reference::ZERO,
     }
@@ -70,13 +90,13 @@ fn body(accounts: &Accounts, payer: u32, payee: u32, sequence: u32) -> Payment {
 pub struct WorkloadKey([u8; 32]);
 
 impl WorkloadKey {
-    /// The key of one process's list.
-    pub fn new(chain: &ChainId, load: &Load, (process, processes): (usize, usize)) -> Self {
+    /// The key of one process's list; `trace` is the hash of the file that it is read from.
+    pub fn new(chain: &ChainId, load: &Load, (process, processes): (usize, usize), trace: Option<&str>) -> Self {
         let choice = serde_json::json!({
             "accounts": load.accounts, "distribution": load.distribution, "cross": load.cross, "seed": load.seed,
-            "process": process, "processes": processes, "segment": SEGMENT,
+            "process": process, "processes": processes, "segment": SEGMENT, "trace": trace,
         });
-        let tag = b"shardpay/loadgen/workload/v1\0";
+        let tag = b"shardpay/loadgen/workload/v2\0";
         Self(sha256(&[tag, chain.as_bytes(), choice.to_string().as_bytes()]))
     }
 
@@ -86,13 +106,32 @@ impl WorkloadKey {
     }
 }
 
+/// Where payments come from.
+enum Source {
+    Drawn(Box<Chooser>, Amounts),
+    Trace(std::vec::IntoIter<TracePayment>),
+}
+
+impl Source {
+    /// Payer, payee, amount; a trace ends.
+    fn next(&mut self) -> Option<(u32, u32, Amount)> {
+        match self {
+            Self::Drawn(chooser, amounts) => {
+                let (payer, payee) = chooser.draw();
+                Some((payer as u32, payee as u32, amounts.draw()))
+            }
+            Self::Trace(left) => left.next().map(|payment| (payment.payer, payment.payee, payment.amount)),
+        }
+    }
+}
+
 /// Makes the list, segment by segment.
 pub struct Producer {
     accounts: Arc<Accounts>,
     chain: ChainId,
     key: WorkloadKey,
     cache: Option<PathBuf>,
-    chooser: Chooser,
+    source: Source,
     next_sequences: Vec<u32>,
     made: usize,
     /// Segments that were read from the cache.
@@ -108,30 +147,41 @@ impl Producer {
         share: (usize, usize),
         cache: Option<PathBuf>,
     ) -> Self {
-        let key = WorkloadKey::new(&chain, load, share);
+        let key = WorkloadKey::new(&chain, load, share, None);
         let chance = Chance::new(load.seed, "choice", share.0 as u64);
         let chooser = Chooser::new(accounts.homes.clone(), &load.distribution, load.cross, share, chance);
+        let amounts = Amounts::new(&load.distribution, Chance::new(load.seed, "amounts", share.0 as u64));
         let next_sequences = vec![0; accounts.names.len()];
-        Self { accounts, chain, key, cache, chooser, next_sequences, made: 0, hits: 0 }
+        let source = Source::Drawn(Box::new(chooser), amounts);
+        Self { accounts, chain, key, cache, source, next_sequences, made: 0, hits: 0 }
     }
 
-    /// The next segment.
+    /// The payments of a trace instead; the list ends with them.
+    pub fn of_trace(self, load: &Load, share: (usize, usize), trace: &Trace) -> Self {
+        let key = WorkloadKey::new(&self.chain, load, share, Some(&trace.sha256));
+        Self { key, source: Source::Trace(trace.part(share).into_iter()), ..self }
+    }
+
+    /// The next segment; an empty one when the list has ended.
     pub fn segment(&mut self) -> Vec<Prepared> {
-        let drawn: Vec<(u32, u32, u32)> = (0..SEGMENT)
-            .map(|_| {
-                let (payer, payee) = self.chooser.draw();
-                let sequence = self.next_sequences[payer];
-                self.next_sequences[payer] += 1;
-                (payer as u32, payee as u32, sequence)
-            })
-            .collect();
+        let mut drawn: Vec<Drawn> = Vec::with_capacity(SEGMENT);
+        while drawn.len() < SEGMENT
+            && let Some((payer, payee, amount)) = self.source.next()
+        {
+            let next = &mut self.next_sequences[payer as usize];
+            drawn.push(Drawn { payer, payee, sequence: *next, amount });
+            *next += 1;
+        }
+        if drawn.is_empty() {
+            return Vec::new();
+        }
         let path = self.cache.as_ref().map(|cache| self.key.segment_path(cache, self.made));
         self.made += 1;
         if let Some(cached) = path.as_deref().and_then(|path| read_segment(path, &self.key, &drawn)) {
             self.hits += 1;
             return cached;
         }
-        let segment: Vec<Prepared> = drawn.par_iter().map(|drawn| self.sign(*drawn)).collect();
+        let segment: Vec<Prepared> = drawn.par_iter().map(|drawn| sign(&self.accounts, &self.chain, drawn)).collect();
         if let Some(path) = path
             && let Err(error) = write_segment(&path, &self.key, &segment)
         {
@@ -140,14 +190,14 @@ impl Producer {
         }
         segment
     }
+}
 
-    fn sign(&self, (payer, payee, sequence): (u32, u32, u32)) -> Prepared {
-        let body = body(&self.accounts, payer, payee, sequence);
-        let unsigned = Transaction::Payment(SignedPayment { body, signature: Signature::ZERO });
-        let message = transaction_message(&self.chain, &unsigned);
-        let signature = self.accounts.keys[payer as usize].sign(&message);
-        Prepared { payer, payee, sequence, signature, txid: TxId(sha256(&[&message])) }
-    }
+fn sign(accounts: &Accounts, chain: &ChainId, drawn: &Drawn) -> Prepared {
+    let unsigned = Transaction::Payment(SignedPayment { body: body(accounts, drawn), signature: Signature::ZERO });
+    let message = transaction_message(chain, &unsigned);
+    let signature = accounts.keys[drawn.payer as usize].sign(&message);
+    let Drawn { payer, payee, sequence, amount } = *drawn;
+    Prepared { payer, payee, sequence, amount, signature, txid: TxId(sha256(&[&message])) }
 }
 
 fn write_segment(path: &Path, key: &WorkloadKey, segment: &[Prepared]) -> std::io::Result<()> {
@@ -158,6 +208,7 @@ fn write_segment(path: &Path, key: &WorkloadKey, segment: &[Prepared]) -> std::i
         for number in [payment.payer, payment.payee, payment.sequence] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend_from_slice(&payment.amount.micros().to_le_bytes());
         bytes.extend_from_slice(&payment.signature.0);
         bytes.extend_from_slice(&payment.txid.0);
     }
@@ -170,7 +221,7 @@ fn write_segment(path: &Path, key: &WorkloadKey, segment: &[Prepared]) -> std::i
 }
 
 /// A cached segment, if it is whole and holds exactly what was drawn.
-fn read_segment(path: &Path, key: &WorkloadKey, drawn: &[(u32, u32, u32)]) -> Option<Vec<Prepared>> {
+fn read_segment(path: &Path, key: &WorkloadKey, drawn: &[Drawn]) -> Option<Vec<Prepared>> {
     let bytes = fs::read(path).ok()?;
     let (content, sum) = bytes.split_last_chunk::<32>()?;
     let records = content.strip_prefix(MAGIC)?.strip_prefix(&key.0)?;
@@ -180,9 +231,11 @@ fn read_segment(path: &Path, key: &WorkloadKey, drawn: &[(u32, u32, u32)]) -> Op
     let number = |record: &[u8], at: usize| record[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
     let segment = records.chunks_exact(RECORD_BYTES).zip(drawn).map(|(record, drawn)| {
         let (payer, payee, sequence) = (number(record, 0)?, number(record, 4)?, number(record, 8)?);
-        let signature = Signature(*record[12..].first_chunk()?);
-        let txid = TxId(*record[76..].first_chunk()?);
-        ((payer, payee, sequence) == *drawn).then_some(Prepared { payer, payee, sequence, signature, txid })
+        let amount = Amount::from_micros(u64::from_le_bytes(*record[12..].first_chunk()?));
+        let signature = Signature(*record[20..].first_chunk()?);
+        let txid = TxId(*record[84..].first_chunk()?);
+        let payment = Prepared { payer, payee, sequence, amount, signature, txid };
+        (Drawn::of(&payment) == *drawn).then_some(payment)
     });
     segment.collect()
 }
@@ -198,6 +251,8 @@ pub struct Supply {
     ready: VecDeque<Prepared>,
     /// Segments ordered and not received.
     ordered: usize,
+    /// The list has no more than is ready.
+    ended: bool,
 }
 
 impl Supply {
@@ -209,12 +264,12 @@ impl Supply {
             while ordered.recv().is_ok() && sender.send(producer.segment()).is_ok() {}
         };
         std::thread::Builder::new().name("sign".to_owned()).spawn(body)?;
-        Ok(Self { orders, segments, ready: VecDeque::new(), ordered: 0 })
+        Ok(Self { orders, segments, ready: VecDeque::new(), ordered: 0, ended: false })
     }
 
-    /// Blocks until so many payments are ready.
+    /// Blocks until so many payments are ready, or all that there are.
     pub fn fill(&mut self, count: usize) {
-        while self.ready.len() < count {
+        while self.ready.len() < count && !self.ended {
             if self.ordered == 0 {
                 self.order();
             }
@@ -228,7 +283,7 @@ impl Supply {
         if self.ready.len() < READY_MIN {
             if let Ok(segment) = self.segments.try_recv() {
                 self.took(segment);
-            } else if self.ordered == 0 {
+            } else if self.ordered == 0 && !self.ended {
                 self.order();
             }
         }
@@ -244,6 +299,7 @@ impl Supply {
 
     fn took(&mut self, segment: Vec<Prepared>) {
         self.ordered -= 1;
+        self.ended = segment.is_empty();
         self.ready.extend(segment);
     }
 }

@@ -64,9 +64,8 @@ impl Spec {
         require(level, "node.log", "must be error, warn, info, debug or trace")
     }
 
-    fn check_load(&self) -> Result<(), Problem> {
-        let load = &self.load;
-        match &load.rate {
+    fn check_rate(&self) -> Result<(), Problem> {
+        match &self.load.rate {
             Rate::Constant { per_second } | Rate::Poisson { per_second } => rate(*per_second, "load.rate.per_second")?,
             Rate::Ramp { from_per_second, to_per_second } => {
                 rate(*from_per_second, "load.rate.from_per_second")?;
@@ -85,7 +84,23 @@ impl Spec {
                 require((1.0..=600.0).contains(probe_s), "load.rate.probe_s", "must be 1 to 600 seconds")?;
                 require(*probe_in_flight >= 1, "load.rate.probe_in_flight", "must be at least 1")?;
             }
+            Rate::Daily { per_second, swing, days } => {
+                rate(*per_second, "load.rate.per_second")?;
+                require((0.0..=1.0).contains(swing), "load.rate.swing", "must be 0 to 1")?;
+                require((1..=1_000).contains(days), "load.rate.days", "must be 1 to 1,000")?;
+            }
+            Rate::Trace { file, speed } => {
+                require(!file.as_os_str().is_empty(), "load.rate.file", "must name a file")?;
+                let fits = *speed > 0.0 && *speed <= 1e9;
+                require(fits, "load.rate.speed", "must be above 0 and at most 1,000,000,000")?;
+            }
         }
+        Ok(())
+    }
+
+    fn check_load(&self) -> Result<(), Problem> {
+        let load = &self.load;
+        self.check_rate()?;
         let accounts = load.accounts >= 2 * self.committees && load.accounts <= 100_000_000;
         require(accounts, "load.accounts", "must be at least 2 per committee and at most 100,000,000")?;
         match &load.distribution {
@@ -98,6 +113,16 @@ impl Spec {
                 let fits = (1..load.accounts).contains(vendors);
                 require(fits, "load.distribution.vendors", "must be at least 1 and fewer than `load.accounts`")?;
                 require((0.0..=1.0).contains(share), "load.distribution.share", "must be 0 to 1")?;
+            }
+            Distribution::Retail { vendors, exponent, amount_median, amount_sigma } => {
+                let fits = (1..load.accounts).contains(vendors);
+                require(fits, "load.distribution.vendors", "must be at least 1 and fewer than `load.accounts`")?;
+                let fits = *exponent > 0.0 && *exponent <= 10.0;
+                require(fits, "load.distribution.exponent", "must be above 0 and at most 10")?;
+                let fits = (0.01..=10_000.0).contains(amount_median);
+                require(fits, "load.distribution.amount_median", "must be 0.01 to 10,000 coins")?;
+                let fits = (0.0..=3.0).contains(amount_sigma);
+                require(fits, "load.distribution.amount_sigma", "must be 0 to 3")?;
             }
         }
         if let Cross::Ratio(ratio) = load.cross {

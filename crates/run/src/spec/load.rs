@@ -1,5 +1,7 @@
 //! The load: rate, accounts, who pays whom.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// What is paid.
@@ -78,6 +80,22 @@ pub enum Rate {
         /// Payments in flight in the probe, over all processes.
         probe_in_flight: usize,
     },
+    /// At random distances, with a rate that rises and falls with the time of day; the load's duration holds whole days.
+    Daily {
+        /// Payments per second on average.
+        per_second: f64,
+        /// How far the rate swings around the mean, as a share of it.
+        swing: f64,
+        /// Days that pass in the load; each begins at the quietest moment.
+        days: usize,
+    },
+    /// As a file of payments says, which also says who pays whom how much.
+    Trace {
+        /// CSV with time, payer, payee, amount; a relative path counts from the current directory.
+        file: PathBuf,
+        /// How many seconds of the trace pass in one.
+        speed: f64,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,6 +107,8 @@ enum RateKind {
     Steps,
     Closed,
     Fraction,
+    Daily,
+    Trace,
 }
 
 /// The keys of `[load.rate]`. Flat, so that an error in one of them has its line.
@@ -114,6 +134,14 @@ struct RateKeys {
     probe_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     probe_in_flight: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    swing: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speed: Option<f64>,
 }
 
 /// Takes a key that the kind needs.
@@ -134,6 +162,10 @@ impl RateKeys {
             (self.at_least_per_second.is_some(), "at_least_per_second"),
             (self.probe_s.is_some(), "probe_s"),
             (self.probe_in_flight.is_some(), "probe_in_flight"),
+            (self.swing.is_some(), "swing"),
+            (self.days.is_some(), "days"),
+            (self.file.is_some(), "file"),
+            (self.speed.is_some(), "speed"),
         ];
         keys.into_iter().find(|(there, _)| *there).map(|(_, key)| key)
     }
@@ -144,7 +176,8 @@ impl TryFrom<RateKeys> for Rate {
 
     fn try_from(mut keys: RateKeys) -> Result<Self, String> {
         let kind = keys.kind.ok_or(
-            "the key `kind` is missing: constant, poisson, ramp, steps, closed or fraction (of the closed-loop rate)",
+            "the key `kind` is missing: constant, poisson, daily, ramp, steps, trace, closed or fraction (of the \
+             closed-loop rate)",
         )?;
         let rate = match kind {
             RateKind::Constant => Self::Constant { per_second: need(&mut keys.per_second, "per_second")? },
@@ -161,6 +194,14 @@ impl TryFrom<RateKeys> for Rate {
                 probe_s: keys.probe_s.take().unwrap_or(5.0),
                 probe_in_flight: keys.probe_in_flight.take().unwrap_or(4_096),
             },
+            RateKind::Daily => Self::Daily {
+                per_second: need(&mut keys.per_second, "per_second")?,
+                swing: keys.swing.take().unwrap_or(0.8),
+                days: keys.days.take().unwrap_or(1),
+            },
+            RateKind::Trace => {
+                Self::Trace { file: need(&mut keys.file, "file")?, speed: keys.speed.take().unwrap_or(1.0) }
+            }
         };
         keys.left().map_or(Ok(rate), |key| Err(format!("the key `{key}` belongs to another kind of rate")))
     }
@@ -188,6 +229,10 @@ impl From<Rate> for RateKeys {
                 probe_in_flight: Some(probe_in_flight),
                 ..keys(RateKind::Fraction)
             },
+            Rate::Daily { per_second, swing, days } => {
+                Self { per_second: Some(per_second), swing: Some(swing), days: Some(days), ..keys(RateKind::Daily) }
+            }
+            Rate::Trace { file, speed } => Self { file: Some(file), speed: Some(speed), ..keys(RateKind::Trace) },
         }
     }
 }
@@ -210,6 +255,17 @@ pub enum Distribution {
         /// Share of all payments that go to them.
         share: f64,
     },
+    /// Customers pay vendors, whose popularity is as Zipf's, amounts that are log-normal (docs/LOADGEN.md has the sources).
+    Retail {
+        /// Number of vendors, the first accounts; the others are customers.
+        vendors: usize,
+        /// Of the vendors' popularity: above 0.
+        exponent: f64,
+        /// Half of the payments are smaller, in coins.
+        amount_median: f64,
+        /// Standard deviation of the amounts' natural logarithm.
+        amount_sigma: f64,
+    },
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -218,6 +274,7 @@ enum DistributionKind {
     Uniform,
     Zipf,
     Hot,
+    Retail,
 }
 
 /// The keys of `[load.distribution]`.
@@ -231,23 +288,35 @@ struct DistributionKeys {
     vendors: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     share: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_median: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount_sigma: Option<f64>,
 }
 
 impl TryFrom<DistributionKeys> for Distribution {
     type Error = String;
 
     fn try_from(mut keys: DistributionKeys) -> Result<Self, String> {
-        let distribution = match keys.kind.ok_or("the key `kind` is missing: uniform, zipf or hot")? {
+        let distribution = match keys.kind.ok_or("the key `kind` is missing: uniform, zipf, hot or retail")? {
             DistributionKind::Uniform => Self::Uniform,
             DistributionKind::Zipf => Self::Zipf { exponent: need(&mut keys.exponent, "exponent")? },
             DistributionKind::Hot => {
                 Self::Hot { vendors: need(&mut keys.vendors, "vendors")?, share: need(&mut keys.share, "share")? }
             }
+            DistributionKind::Retail => Self::Retail {
+                vendors: need(&mut keys.vendors, "vendors")?,
+                exponent: keys.exponent.take().unwrap_or(1.0),
+                amount_median: keys.amount_median.take().unwrap_or(20.0),
+                amount_sigma: keys.amount_sigma.take().unwrap_or(1.2),
+            },
         };
         let left = [
             (keys.exponent.is_some(), "exponent"),
             (keys.vendors.is_some(), "vendors"),
             (keys.share.is_some(), "share"),
+            (keys.amount_median.is_some(), "amount_median"),
+            (keys.amount_sigma.is_some(), "amount_sigma"),
         ];
         match left.into_iter().find(|(there, _)| *there) {
             Some((_, key)) => Err(format!("the key `{key}` belongs to another kind of distribution")),
@@ -265,6 +334,13 @@ impl From<Distribution> for DistributionKeys {
             Distribution::Hot { vendors, share } => {
                 Self { vendors: Some(vendors), share: Some(share), ..keys(DistributionKind::Hot) }
             }
+            Distribution::Retail { vendors, exponent, amount_median, amount_sigma } => Self {
+                vendors: Some(vendors),
+                exponent: Some(exponent),
+                amount_median: Some(amount_median),
+                amount_sigma: Some(amount_sigma),
+                ..keys(DistributionKind::Retail)
+            },
         }
     }
 }
@@ -316,5 +392,45 @@ impl serde::de::Visitor<'_> for CrossVisitor {
 
     fn visit_i64<E>(self, ratio: i64) -> Result<Cross, E> {
         Ok(Cross::Ratio(ratio as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(load: &str) -> Result<Load, String> {
+        toml::from_str(load).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn every_kind_is_read_as_it_is_written() {
+        let loads = [
+            "[rate]\nkind = 'daily'\nper_second = 500\nswing = 0.5\ndays = 3",
+            "[rate]\nkind = 'trace'\nfile = 'a/b.csv'\nspeed = 60",
+            "[rate]\nkind = 'fraction'\nof_closed_loop = 0.5",
+            "[distribution]\nkind = 'retail'\nvendors = 20\namount_sigma = 1.5",
+            "[distribution]\nkind = 'hot'\nvendors = 5\nshare = 0.5",
+        ];
+        for text in loads {
+            let load = read(text).unwrap();
+            assert_eq!(read(&toml::to_string(&load).unwrap()), Ok(load), "{text}");
+        }
+        let daily = read("[rate]\nkind = 'daily'\nper_second = 500").unwrap().rate;
+        assert_eq!(daily, Rate::Daily { per_second: 500.0, swing: 0.8, days: 1 });
+    }
+
+    #[test]
+    fn keys_of_another_kind_are_refused() {
+        for (text, key) in [
+            ("[rate]\nkind = 'trace'\nfile = 'x'\nper_second = 5", "per_second"),
+            ("[rate]\nkind = 'poisson'\nper_second = 5\nswing = 0.5", "swing"),
+            ("[rate]\nkind = 'trace'", "file"),
+            ("[distribution]\nkind = 'hot'\nvendors = 5\nshare = 0.5\namount_median = 3.0", "amount_median"),
+            ("[distribution]\nkind = 'retail'", "vendors"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(&format!("`{key}`")), "{text}: {error}");
+        }
     }
 }
