@@ -233,7 +233,9 @@ pub struct Store {
     pub(crate) limits: Limits,
     pub(crate) servers: Vec<Server>,
     by_name: HashMap<Box<str>, usize>,
-    series: HashMap<Box<[u8]>, Series>,
+    /// Places in `series`, by measurement and tags as written.
+    by_key: HashMap<Box<[u8]>, usize>,
+    series: Vec<Series>,
     /// Task events.
     pub(crate) log: Log,
     intake: Intake,
@@ -248,7 +250,8 @@ impl Store {
             limits,
             servers: Vec::new(),
             by_name: HashMap::new(),
-            series: HashMap::new(),
+            by_key: HashMap::new(),
+            series: Vec::new(),
             log: Log::new(limits.events_max),
             intake: Intake::default(),
             columns: 0,
@@ -313,17 +316,22 @@ impl Store {
     /// Takes a point; returns whose it is.
     fn point(&mut self, batch: &Batch<'_>, point: &Point<'_>, time_us: i64, now_us: Option<i64>) -> Option<usize> {
         self.intake.points += 1;
-        if !self.series.contains_key(point.key) {
-            if self.series.len() >= SERIES_MAX || point.key.len() > KEY_BYTES_MAX {
+        let index = match self.by_key.get(point.key) {
+            Some(index) => *index,
+            None if self.series.len() >= SERIES_MAX || point.key.len() > KEY_BYTES_MAX => {
                 self.intake.not_kept += 1;
                 return None;
             }
-            let series = self.classify(point.key);
-            self.series.insert(point.key.into(), series);
-        }
+            None => {
+                let series = self.classify(point.key);
+                self.series.push(series);
+                self.by_key.insert(point.key.into(), self.series.len() - 1);
+                self.series.len() - 1
+            }
+        };
         let fields = &batch.fields[point.fields.clone()];
         let Self { series, servers, log, limits, intake, columns, .. } = self;
-        let (server, prefix, counts, known) = match series.get_mut(point.key)? {
+        let (server, prefix, counts, known) = match &mut series[index] {
             Series::Unknown => {
                 intake.not_kept += 1;
                 return None;
