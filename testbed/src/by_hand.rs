@@ -16,34 +16,57 @@ use crate::local::Local;
 use crate::registry::{Cluster, Registry};
 use crate::report::bytes;
 use crate::running::Running;
-use crate::server::Server;
+use crate::server::{STOP_TURNS, Server};
+use crate::services::Services;
 
 /// Servers that were asked to stop get this long.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Between two looks whether they have.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Starts the cluster of a spec and leaves it running.
+/// What is started beside signaler and nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beside {
+    /// Nothing.
+    Nothing,
+    /// The demo app.
+    Demo,
+    /// The demo app, the payment service and the demo shop.
+    Services,
+}
+
+/// Starts the cluster of a spec and leaves it running. Says where its pages are, when it has some.
 pub async fn up(
     spec: &Spec,
     name: String,
-    (out, programs, with_demo): (PathBuf, PathBuf, bool),
+    (out, programs, beside): (PathBuf, PathBuf, Beside),
     registry: Registry,
     interrupt: Interrupt,
-) -> Result<Cluster, Failure> {
+) -> Result<(Cluster, Option<String>), Failure> {
     if registry.list()?.iter().any(|cluster| cluster.name == name) {
         return Err(Failure::Usage(format!("a cluster {name:?} is up; 'testbed down --cluster {name}' ends it")));
     }
-    let deployment = deploy(spec, &out, &programs, with_demo)?;
-    let mut running = Running::new(&deployment, deployment.launches.clone(), name, registry, interrupt)?;
+    let with_services = beside == Beside::Services;
+    if with_services {
+        Services::check_programs(&programs)?;
+    }
+    let deployment = deploy(spec, &out, &programs, beside != Beside::Nothing)?;
+    let services = with_services.then(|| Services::prepare(&deployment, &programs)).transpose()?;
+    let launches = services.iter().flat_map(Services::launches);
+    let launches = deployment.launches.iter().cloned().chain(launches).collect();
+    let mut running = Running::new(&deployment, launches, name.clone(), registry, interrupt)?;
     running.live.note(&format!("starting {} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee));
     if let Some(url) = &deployment.demo {
         running.live.note(&format!("watch it at {url}"));
     }
-    let outcome = running.bring_up(spec, &deployment.dir.genesis()).await;
+    let mut outcome = running.bring_up(spec, &deployment.dir.genesis()).await;
+    if let (Ok(()), Some(services)) = (&outcome, &services) {
+        outcome = services.open(&mut running).await;
+    }
     running.live.end();
+    let links = services.map(|services| services.links(deployment.demo.as_deref(), &name));
     match outcome {
-        Ok(()) => running.release(),
+        Ok(()) => Ok((running.release()?, links)),
         Err(failure) => {
             running.stop().await?;
             Err(failure)
@@ -85,9 +108,9 @@ fn progress(topology: &Topology, server: Server) -> Option<String> {
 /// Stops a cluster in order and forgets it; what does not stop is killed.
 pub async fn down(registry: &Registry, cluster: &Cluster) -> Result<(), Failure> {
     let mut local = Local::adopt(cluster.processes.clone());
-    let (nodes, others): (Vec<Server>, Vec<Server>) =
-        cluster.processes.keys().partition(|server| matches!(server, Server::Node(_)));
-    for turn in [nodes, others] {
+    for number in 0..STOP_TURNS {
+        let turn = cluster.processes.keys().copied().filter(|server| server.stop_turn() == number);
+        let turn: Vec<Server> = turn.collect();
         for server in &turn {
             // those that ended already need nothing
             let _ = local.act(*server, Action::Stop);

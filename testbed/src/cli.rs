@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use shardpay_run::{MachineUse, RunDir, RunState, Spec, Summary, SweepSpec, read_json};
 
 use crate::backend::Action;
-use crate::by_hand;
+use crate::by_hand::{self, Beside};
 use crate::experiment::{self, Experiment, Outcome};
 use crate::failure::{EXIT_CODES, EXIT_VERDICT, Failure};
 use crate::grafana;
@@ -56,6 +56,9 @@ enum Command {
         /// Its name; the spec's when not given.
         #[arg(long)]
         cluster: Option<String>,
+        /// Starts the payment service, the demo shop and the demo app as well, and prints their links.
+        #[arg(long)]
+        services: bool,
     },
     /// Says which clusters run and what their servers do.
     Status,
@@ -127,7 +130,7 @@ struct Which {
 
 #[derive(Debug, Args)]
 struct Whom {
-    /// signaler, or <committee>-<member> such as 0-3.
+    /// signaler, demo, service, shop, or <committee>-<member> such as 0-3.
     server: Server,
     #[command(flatten)]
     which: Which,
@@ -164,14 +167,20 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Sweep(many) => all_points(many).await,
         Command::Knee(many) => search(many).await,
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
-        Command::Up { what, cluster } => {
+        Command::Up { what, cluster, services } => {
             let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
             let spec = Spec::load(&what.spec, &what.set)?;
             let name = cluster.unwrap_or_else(|| spec.name.clone());
             let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
-            let cluster =
-                by_hand::up(&spec, name, (out, programs(what.programs)?, what.demo), registry, interrupt).await?;
+            let beside = match (services, what.demo) {
+                (true, _) => Beside::Services,
+                (false, true) => Beside::Demo,
+                (false, false) => Beside::Nothing,
+            };
+            let where_and_what = (out, programs(what.programs)?, beside);
+            let (cluster, links) = by_hand::up(&spec, name, where_and_what, registry, interrupt).await?;
             print!("{}", by_hand::status(&cluster).await);
+            print!("{}", links.unwrap_or_default());
             Ok(ExitCode::SUCCESS)
         }
         Command::Status => {

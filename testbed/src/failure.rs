@@ -43,6 +43,9 @@ pub enum Failure {
     /// The signaler cannot be asked.
     #[error("signaler: {0}")]
     Signaler(#[from] shardpay_client::signaler::SignalerError),
+    /// The service does not do what the demo shop needs.
+    #[error("service: {0}")]
+    Service(#[from] shardpay_client::service::ServiceError),
     /// A file or the terminal.
     #[error("{what}: {source}")]
     Io {
@@ -102,6 +105,7 @@ impl Failure {
             | Self::Run(_)
             | Self::Verdict(_)
             | Self::Signaler(_)
+            | Self::Service(_)
             | Self::Stores(_)
             | Self::Io { .. } => 1,
         }

@@ -25,6 +25,7 @@ pub mod report;
 pub mod resources;
 pub mod running;
 pub mod server;
+pub mod services;
 pub mod stores;
 pub mod sweep;
 pub mod threads;

@@ -21,7 +21,7 @@ use crate::live::Live;
 use crate::local::Local;
 use crate::procfs::ProcessId;
 use crate::registry::{self, Registry};
-use crate::server::Server;
+use crate::server::{STOP_TURNS, Server};
 
 /// Between two looks while something is waited for.
 const POLL: Duration = Duration::from_millis(100);
@@ -163,19 +163,12 @@ impl Running {
         }
     }
 
-    /// Stops everything in order: load, nodes, signaler. Who does not stop is killed and named.
+    /// Stops everything in order: load and shop, service, nodes, signaler. Who does not stop is killed and named.
     pub async fn stop(&mut self) -> Result<Vec<String>, Failure> {
         self.live.waiting("stopping");
-        let rank = |server: &Server| match server {
-            Server::Loadgen(_) => 0,
-            Server::Node(_) => 1,
-            Server::Signaler => 2,
-            // it sees the others end
-            Server::Demo => 3,
-        };
         let mut stuck = Vec::new();
-        for turn in 0..4 {
-            let servers: Vec<Server> = self.cluster.servers().filter(|server| rank(server) == turn).collect();
+        for turn in 0..STOP_TURNS {
+            let servers: Vec<Server> = self.cluster.servers().filter(|server| server.stop_turn() == turn).collect();
             let alive: Vec<Server> = servers.into_iter().filter(|server| self.cluster.is_alive(*server)).collect();
             for server in &alive {
                 // it may end at this very moment
@@ -217,7 +210,8 @@ impl Running {
         Ok(self.entry)
     }
 
-    async fn pause(&mut self) -> Result<(), Failure> {
+    /// A short wait in which everything is looked after.
+    pub(crate) async fn pause(&mut self) -> Result<(), Failure> {
         self.tend()?;
         self.interrupt.sleep(POLL).await
     }
