@@ -2,8 +2,8 @@
 //!
 //! Guarantees: runs of different specs or machines are refused; void runs are named and count nowhere. For each metric the
 //! commits are gone through in the order of their first runs. A commit is held against all runs since the last change by the
-//! rules of [`crate::compare`]; a change begins a new level. With fewer than [`REPEATS_MIN`] repeats on either side
-//! nothing is said of a commit, and it joins the level.
+//! rules of [`crate::compare`]; a change begins a new level. Of a commit with fewer than [`REPEATS_MIN`] repeats nothing
+//! is said, and it belongs to no level.
 //!
 //! Each commit is tested at 5 % over its metrics together; over many commits false alarms add up.
 
@@ -36,9 +36,9 @@ pub struct Step {
     pub commit: String,
     /// Its repeats.
     pub values: Vec<f64>,
-    /// Median of the level before it.
+    /// Median of the level before it; not a number where none was.
     pub level: f64,
-    /// What is shown; `None` with too few repeats, and for the first.
+    /// What is shown; `None` with too few repeats, and for the first with enough.
     pub compared: Option<Row>,
 }
 
@@ -132,7 +132,9 @@ pub fn courses(commits: &[Commit], effect_min: f64) -> Vec<Course> {
             if step.changed() {
                 level.clear();
             }
-            level.extend(own);
+            if own.len() >= REPEATS_MIN {
+                level.extend(own);
+            }
             course.steps.push(step);
         }
     }
@@ -153,8 +155,8 @@ pub fn table(courses: &[Course]) -> String {
         for step in &course.steps {
             let told = match &step.compared {
                 Some(row) => format!("{:+.1} %  {}", (row.ratio - 1.0) * 100.0, row.change.word()),
-                None if std::ptr::eq(step, &course.steps[0]) => "where it begins".to_owned(),
-                None => "too few repeats to tell".to_owned(),
+                None if step.values.len() < REPEATS_MIN => "too few repeats to tell".to_owned(),
+                None => "where it begins".to_owned(),
             };
             let _ = writeln!(
                 table,

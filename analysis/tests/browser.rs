@@ -7,7 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{analysis, at_commit, made_run, spec};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shardpay_analysis::browser::{Browser, Window};
 
 const WINDOW: Window = Window { width: 1_000, height: 900, dark: false };
@@ -26,7 +26,33 @@ fn runs(dir: &Path) -> PathBuf {
     }
     let faults = "faults=[{at_s=2.0,action=\"kill\",nodes=\"0-0\",down_s=1.0}]";
     made_run(&runs.join("crash"), &spec(&["load.rate.per_second=300", faults]), (300, 30));
+    knee(&runs.join("knee"));
     runs
+}
+
+/// A search that found a bracket from 480/s to 500/s.
+fn knee(dir: &Path) {
+    let measured = |number: u64, rate: u64, outcome: &str| {
+        let name = format!("m{number}");
+        made_run(&dir.join(&name), &spec(&[&format!("load.rate.per_second={rate}")]), (rate, 30));
+        json!({ "number": number, "dir": name, "rate_per_second": rate, "stage": "confirm", "seed": number, "outcome": outcome,
+            "why": [], "certified_per_second": rate, "p50_ms": 20.0, "p99_ms": if outcome == "failed" { 900.0 } else { 120.0 },
+            "offered": 4 * rate, "lost": 0, "machine_busy": 0.9, "cpu_us_per_payment": 440.0, "wall_s": 9.0 })
+    };
+    let end = |rate: u64, passed: u64, failed: u64| json!({ "per_second": rate, "passed": passed, "failed": failed, "pass_rate_low": 0.1, "pass_rate_high": 0.9 });
+    let measurements = [measured(1, 480, "passed"), measured(2, 500, "failed"), measured(3, 490, "void")];
+    let record = json!({
+        "version": 1, "name": "made", "started_us": 1, "ended_us": 2, "git": { "commit": "0123", "modified": false },
+        "host": { "cpu_model": "made", "cores": 2, "kernel": "", "memory_bytes": 1, "file_system": "" }, "programs": {},
+        "objective": { "p99_ms_max": 250.0, "loss_max": 0.0 }, "bracket": 0.05, "repeats": 1, "needed": 1, "probe": null,
+        "measurements": measurements, "stopped": null,
+        "result": { "resolved": true, "lower": end(480, 1, 0), "upper": end(500, 0, 1), "width": 0.042,
+            "knee_per_second": 489.0, "low_per_second": 481.0, "high_per_second": 499.0, "method": "made up",
+            "certified_per_second": 480.0, "limit": { "what": "machine-cpu", "text": "All cores were in use.",
+                "machine_busy_lower": 0.9, "machine_busy_upper": 0.99, "threads": [], "queues": [],
+                "stages": [{ "stage": "verified", "lower_ms": 1.0, "upper_ms": 9.0 }] } }
+    });
+    std::fs::write(dir.join("knee.json"), record.to_string()).expect("written");
 }
 
 /// What stands in each figure: its id, marks drawn, and the texts of both axes.
@@ -76,12 +102,16 @@ fn every_figure_of_a_report_is_drawn_in_light_and_dark() {
         "cost",
         "bytes",
         "recovery",
+        "knee",
     ] {
         assert!(ids.contains(&format!("plot-{id}").as_str()), "{id} in {ids:?}");
         let svg = std::fs::read_to_string(out.join(format!("{id}.svg"))).expect("an SVG file");
         assert!(svg.starts_with("<svg") && svg.contains("2-core machine") && svg.ends_with("</svg>"), "{id}");
     }
     look(&mut browser, &page, Window { dark: true, ..WINDOW });
+    let said = browser.evaluate("document.body.innerText").expect("a text");
+    let said = said.as_str().unwrap_or_default();
+    assert!(said.contains("480/s passes in 1 of 1 runs") && said.contains("All cores were in use."), "{said}");
     let ground = browser.evaluate("getComputedStyle(document.body).backgroundColor").expect("a colour");
     assert_eq!(ground, "rgb(22, 24, 27)");
     look(&mut browser, &page, Window { width: 420, ..WINDOW });

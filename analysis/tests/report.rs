@@ -80,10 +80,13 @@ fn figures_show_what_was_measured() {
     );
     assert!(figures.iter().all(|(_, figure)| figure["layout"]["title"]["text"] == "2-core machine (made <up>)"));
     assert!(page.contains("made &lt;up&gt;"), "text is escaped");
-    assert!(page.contains("The share of payments between committees: needs"), "what is missing is named");
+    assert!(
+        page.contains("Throughput and the share of payments between committees: needs"),
+        "what is missing is named"
+    );
     let csv = fs::read_to_string(out.join("committees.csv")).expect("data");
     assert_eq!(csv.lines().count(), 7, "{csv}");
-    assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with("/k1-0,1,500,40,40,440")), "{csv}");
+    assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with("/k1-0,1,500,40.031,40.031,440")), "{csv}");
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn changes(compared: &Comparison) -> Figure {
         let of = |value: fn(&Row) -> f64| rows.iter().map(|row| value(row)).collect::<Vec<f64>>();
         figure.traces.push(json!({ "type": "scatter", "mode": "markers", "name": change.word(),
             "x": of(|row| percent(row.ratio)), "y": rows.iter().map(|row| row.metric).collect::<Vec<_>>(),
-            "marker": { "size": 11, "symbol": symbol, "color": colour(index), "line": { "width": 2 } },
+            "marker": { "size": 11, "symbol": symbol, "color": colour(index), "line": { "width": 2, "color": colour(index) } },
             "error_x": { "type": "data", "symmetric": false, "array": of(|row| (row.interval.high - row.ratio) * 100.0),
                 "arrayminus": of(|row| (row.ratio - row.interval.low) * 100.0), "thickness": 1.5 } }));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{Commit, Course, Step};
-use crate::compare::Change;
+use crate::compare::{Change, REPEATS_MIN};
 use crate::report::Written;
 use crate::report::figure::{Figure, GREY, axis, colour, names_axis, spread};
 use crate::report::page::{Page, escape};
@@ -103,7 +103,7 @@ fn figure(course: &Course) -> Figure {
 /// A line for the median of each level, from its first commit to its last.
 fn levels(steps: &[Step]) -> serde_json::Value {
     let mut levels: Vec<(usize, Vec<f64>, usize)> = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
+    for (index, step) in steps.iter().enumerate().filter(|(_, step)| step.values.len() >= REPEATS_MIN) {
         match levels.last_mut().filter(|_| !step.changed()) {
             Some((_, values, last)) => {
                 values.extend(&step.values);

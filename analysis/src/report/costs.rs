@@ -25,6 +25,7 @@ fn base(id: &str, title: &str, points: &[&Point], x: &str) -> (Figure, Vec<Strin
     figure.height = 190 + 34 * points.len().max(3);
     figure.layout["bargap"] = json!(0.35);
     figure.layout["barmode"] = json!("stack");
+    figure.layout["legend"]["traceorder"] = json!("normal");
     (figure, labels::short(&points.iter().map(|point| point.spec()).collect::<Vec<_>>()))
 }
 
@@ -82,10 +83,10 @@ const NETWORK: [(&str, &str); 3] =
 
 fn bytes(input: &Input) -> anyhow::Result<Figure> {
     let points: Vec<&Point> = input.points.iter().collect();
-    let (mut figure, names) = base("bytes", "Bytes per payment", &points, "bytes on the network per payment");
+    let (mut figure, names) = base("bytes", "Bytes per payment", &points, "network bytes per payment");
     let mut y = names_axis("");
     (y["autorange"], y["showticklabels"]) = (json!("reversed"), json!(false));
-    figure.beside((axis("bytes in all stores per payment"), y));
+    figure.beside((axis("store bytes per payment"), y));
     (figure.layout["xaxis"]["domain"], figure.layout["xaxis2"]["domain"]) = (json!([0, 0.55]), json!([0.62, 1]));
     let sent = |run: &Run, counter: &str| {
         input.series(run).iter().map(|node| node.counter(counter)).sum::<f64>() / certified(run)

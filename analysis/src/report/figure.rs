@@ -192,7 +192,7 @@ pub(crate) fn line(name: &str, (xs, ys): (Vec<f64>, Vec<f64>), index: usize) -> 
 /// The look of bars of the `index`-th kind in a stack.
 pub(crate) fn bar_look(index: usize) -> Value {
     json!({ "color": colour(index), "line": { "width": 0.8, "color": "#ffffff" },
-        "pattern": { "shape": PATTERNS[index % PATTERNS.len()], "fgcolor": "#ffffff", "size": 6, "solidity": 0.25 } })
+        "pattern": { "shape": PATTERNS[index % PATTERNS.len()], "fillmode": "overlay", "fgcolor": "#ffffff", "size": 6, "solidity": 0.25 } })
 }
 
 /// How the repeats of points are shown, for captions.

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn points_are_named_by_what_they_differ_in() {
         assert_eq!(names(&[&[]]), ["2 × 4"]);
-        assert_eq!(names(&[&[], &["load.rate.per_second=500"]]), ["2,000/s", "500/s"]);
+        assert_eq!(names(&[&[], &["load.rate={kind=\"poisson\",per_second=500}"]]), ["2,000/s", "500/s"]);
         let grown: [&[&str]; 2] = [&["committees=1", "load.accounts=100"], &["committees=3", "load.accounts=300"]];
         assert_eq!(names(&grown), ["1 × 4", "3 × 4"], "accounts follow");
         assert_eq!(names(&[&["load.cross=0.5"], &["load.cross=0.25"]]), ["cross 0.5", "cross 0.25"]);

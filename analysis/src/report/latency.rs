@@ -40,7 +40,7 @@ pub(crate) fn steps(latencies: &Histogram<u64>) -> (Vec<f64>, Vec<f64>) {
 
 /// The two panels of a distribution: how many took at most so long, and how many took longer.
 pub(crate) fn distribution_axes(figure: &mut Figure) {
-    let x = || log_axis("latency from intended send (ms)");
+    let x = || log_axis("latency (ms)");
     let mut share = axis("share of payments at or below");
     share["range"] = json!([0, 1.02]);
     let mut slower = log_axis("share of payments above");
@@ -55,9 +55,12 @@ pub(crate) fn distribution_axes(figure: &mut Figure) {
 
 /// A distribution in both panels; a faint one is a repeat.
 pub(crate) fn distribution_lines((xs, ys): (Vec<f64>, Vec<f64>), name: &str, index: usize, faint: bool) -> [Value; 2] {
-    // the last step is the longest of all, above which nothing lies
-    let above: (Vec<f64>, Vec<f64>) = xs.iter().zip(&ys).filter(|(_, y)| **y < 1.0).map(|(x, y)| (*x, 1.0 - y)).unzip();
-    [((xs, ys), 1), (above, 2)].map(|(points, panel)| {
+    // nothing lies below the shortest; the last step is the longest of all, above which nothing lies
+    let shortest = xs.first().copied();
+    let above = xs.iter().zip(&ys).filter(|(_, y)| **y < 1.0).map(|(x, y)| (*x, 1.0 - y));
+    let above: (Vec<f64>, Vec<f64>) = shortest.map(|x| (x, 1.0)).into_iter().chain(above).unzip();
+    let below = shortest.map(|x| (x, 0.0)).into_iter().chain(xs.into_iter().zip(ys)).unzip();
+    [(below, 1), (above, 2)].map(|(points, panel)| {
         let mut trace = line(name, points, index);
         (trace["xaxis"], trace["yaxis"]) = (json!(axis_name('x', panel)), json!(axis_name('y', panel)));
         trace["line"]["shape"] = json!("hv");
