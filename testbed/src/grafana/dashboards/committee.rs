@@ -3,7 +3,7 @@
 use shardpay_telemetry::names;
 
 use super::super::panel::{Dashboard, Panel, unit};
-use super::super::query::{Of, call, committee_rate, gauge, label_count, label_rate, over, rate, total_rate};
+use super::super::query::{Of, call, committee_rate, gauge, label_count, label_rate, over, rate};
 
 const THESE: Of = Of::Committee;
 const BY_COMMITTEE: [&str; 1] = [names::TAG_COMMITTEE];
@@ -33,7 +33,7 @@ fn load() -> [Panel; 3] {
     ]
 }
 
-fn agreement() -> [Panel; 9] {
+fn agreement() -> [Panel; 8] {
     let spread = |name: &str, function: &str| {
         let last = gauge(&call("last", name), THESE, &[names::TAG_SERVER, names::TAG_COMMITTEE]);
         over(function, &last, &BY_COMMITTEE)
@@ -59,10 +59,6 @@ fn agreement() -> [Panel; 9] {
         Panel::lines("Leader timeouts", unit::PER_SECOND)
             .about("Rounds that a member left only because the leader timeout ran out.")
             .query(rate(names::LEADER_TIMEOUTS, THESE), "$tag_server"),
-        Panel::lines("Equivocations", unit::PER_SECOND)
-            .about("Slots in which an author signed two blocks: a faulty node.")
-            .bad_from(0.001, 1.0)
-            .query(total_rate(names::EQUIVOCATIONS, THESE), "equivocations"),
         Panel::lines("Blocks waiting for parents", unit::COUNT)
             .about("In the member that has most.")
             .query(gauge(&call("max", names::BLOCKS_WAITING), THESE, &BY_COMMITTEE), "$tag_committee"),

@@ -58,7 +58,7 @@ fn progress() -> [Panel; 6] {
     ]
 }
 
-fn queues() -> [Panel; 9] {
+fn queues() -> [Panel; 8] {
     [
         of_gauge("Mempool", unit::COUNT, names::MEMPOOL, "Transactions that wait to be proposed."),
         of_gauge("Queue: clients' frames", unit::COUNT, names::QUEUE_CLIENT_LANE, "They wait for verification."),
@@ -66,7 +66,6 @@ fn queues() -> [Panel; 9] {
         of_gauge("Queue: core thread", unit::COUNT, names::QUEUE_CORE, "Inputs that wait for the core thread."),
         of_gauge("Queue: execution", unit::COUNT, names::QUEUE_EXECUTION, "Orders that wait for the execution thread."),
         of_gauge("Queue: sync", unit::COUNT, names::QUEUE_SYNC, "Records that wait to be durable."),
-        of_gauge("Queue: subscribers", unit::COUNT, names::QUEUE_NOTIFY, "Certified blocks that wait to be sent."),
         of_gauge("Queue: to peers", unit::BYTES, names::QUEUE_PEER_BYTES, "Bytes that wait to be sent."),
         of_gauge(
             "Accounts not flushed",

@@ -43,10 +43,9 @@ pub(super) fn page() -> Dashboard {
                 .query(sum(names::PAYMENTS_COMMITTED), "committed")
                 .query(sum(names::PAYMENTS_EXECUTED), "executed")
                 .query(sum(names::PAYMENTS_CERTIFIED), "certified"),
-            Panel::lines("Signatures", unit::PER_SECOND)
-                .about("Checked for peers, and spared because they had been checked before.")
-                .query(sum(names::PEER_TRANSACTIONS_VERIFIED), "checked for peers")
-                .query(sum(names::VERIFY_CACHE_HITS), "known already"),
+            Panel::lines("Signatures checked for peers", unit::PER_SECOND)
+                .about("Transactions in blocks of peers whose signature was checked.")
+                .query(sum(names::PEER_TRANSACTIONS_VERIFIED), "checked for peers"),
             Panel::lines("Work, mean", unit::MICROSECONDS)
                 .about("One batch of signatures, one commit, one sync of the log, one turn of the core thread.")
                 .query(mean_us(&work, THESE, &BY_METRIC), "$tag_metric"),
