@@ -232,7 +232,7 @@ impl View<'_> {
         }
         let mut tasks = vec![String::new(); self.store.servers.len()];
         let mut open = tasks.len();
-        let until = (self.slot + 3) * self.store.limits.slot_us;
+        let until = (self.slot + 1) * self.store.limits.slot_us;
         for (_, entry) in self.store.log.since(0).rev().filter(|(_, entry)| entry.at_us < until) {
             let task = &mut tasks[entry.server];
             if task.is_empty() && !entry.text.is_empty() {

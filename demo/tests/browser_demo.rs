@@ -52,7 +52,8 @@ impl Cluster {
         let mut cluster = Self { dir, loadgen: None, demo: String::new(), service: String::new() };
         let said = cluster.testbed(&["up", "pages.toml", "--services", "--cluster", "pages", "--out", "run"]);
         let word = |name: &str| {
-            let line = said.lines().find(|line| line.trim_start().starts_with(name)).expect(name);
+            let line =
+                said.lines().find(|line| line.trim_start().starts_with(name) && line.contains("http")).expect(name);
             line.split_whitespace().nth(1).expect("a URL").trim_end_matches('/').to_owned()
         };
         (cluster.demo, cluster.service) = (word("demo  "), word("wallet  "));
@@ -141,8 +142,12 @@ async fn task_log(browser: &Browser) {
     browser
         .until("[...document.querySelectorAll('.log tr')].every((row) => row.cells[1].textContent.startsWith('1-'))")
         .await;
-    browser.fill("#log-search", "1-2").await;
-    browser.until("[...document.querySelectorAll('.log tr')].every((row) => row.cells[1].textContent === '1-2')").await;
+    browser.fill("#log-search", "executing").await;
+    browser
+        .until(
+            "[...document.querySelectorAll('.log tr')].every((row) => row.cells[3].textContent.includes('executing'))",
+        )
+        .await;
     browser.click("#log-pause").await;
     let first = "document.querySelector('.log tr').textContent";
     let before = browser.script(&format!("return {first};"), vec![]).await;
@@ -222,10 +227,10 @@ async fn a_run_is_seen_in_a_browser() {
     let browser = Browser::start_sized(1400, 900).await;
     browser.open(&format!("{}/", cluster.demo)).await;
     browser.see(".cards").await;
-    // some seconds of load, so that charts over time have a line
-    browser
-        .until("document.querySelector('.js-plotly-plot')?.data?.[1].y.filter((value) => value > 50).length > 15")
-        .await;
+    // accounts are funded first; then some seconds of load, so that charts over time have a line
+    let seconds = "document.querySelector('.js-plotly-plot')?.data?.[1].y.filter((value) => value > 50).length";
+    browser.until(&format!("{seconds} > 0")).await;
+    browser.until(&format!("{seconds} > 20")).await;
     pages(&browser).await;
     task_log(&browser).await;
     let killed_at = a_node_dies_and_comes_back(&browser, &cluster).await;
