@@ -29,6 +29,7 @@ const PLAIN = {
   expired: "This took too long and was not carried out. Please try again.",
   not_certified: "There is no receipt yet: the payment is not certified.",
   too_large: "This is too large.",
+  too_many_streams: "Too many pages of this wallet are open. Please close some.",
   internal: "Something went wrong at the service. Please try again.",
 };
 
@@ -42,6 +43,8 @@ export const REASONS = {
   mint_limit: "The coins could not be made; the money went back to your card.",
   disputed: "The card holder disputed this charge.",
 };
+
+const ASK_MS = 1_000;
 
 let csrf = null;
 
@@ -92,15 +95,26 @@ async function call(method, path, body, key = newKey()) {
   return parsed;
 }
 
-/** Follows a server-sent stream until `final`; returns a function that stops it. */
+/** Follows a server-sent stream until `final`; returns a function that stops it. A refused stream is asked for by hand. */
 export function watch(path, event, onData) {
   const source = new EventSource(path);
-  const stop = () => source.close();
-  source.addEventListener(event, (message) => {
-    const data = JSON.parse(message.data);
+  let over = false;
+  const stop = () => {
+    over = true;
+    source.close();
+  };
+  const told = (data) => {
+    if (over) return;
     if (data.final) stop();
     onData(data);
-  });
+  };
+  const ask = () => {
+    if (over) return;
+    // a browser opens a stream again by itself unless it was refused
+    get(path.replace(/\/events$/, "")).then(told, () => {}).finally(() => over || setTimeout(ask, ASK_MS));
+  };
+  source.addEventListener(event, (message) => told(JSON.parse(message.data)));
+  source.addEventListener("error", () => source.readyState === EventSource.CLOSED && ask());
   return stop;
 }
 

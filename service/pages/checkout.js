@@ -5,7 +5,7 @@ import { unhex } from "./bytes.js";
 import { cannotSign } from "./keys.js";
 import { pay } from "./paying.js";
 import { Mistake, euros, formatAmount, parseAmount } from "./text.js";
-import { $, atAsync, copyButton, onSubmit, qr, show, when } from "./ui.js";
+import { $, atAsync, copyButton, onSubmit, qr, sayUnable, show, when } from "./ui.js";
 import { keystoreOf, unlock } from "./vault.js";
 
 const STATES = {
@@ -81,11 +81,7 @@ onSubmit($("#pay-form"), async (form) => {
 });
 
 try {
-  const unable = await cannotSign();
-  if (unable) {
-    $("#unable").textContent = unable;
-    show($("#unable"));
-  }
+  sayUnable(await cannotSign());
   asked = await get(`/v1/checkout/${id}`);
   $("#merchant").textContent = asked.merchant.display_name;
   $("#link").textContent = asked.link;

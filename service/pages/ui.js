@@ -98,6 +98,14 @@ export function onSubmit(form, handle, fields = {}) {
   });
 }
 
+/** Without the means to sign, says why, and takes nothing that would have to be signed. */
+export function sayUnable(why) {
+  if (!why) return;
+  $("#unable").textContent = why;
+  show($("#unable"));
+  document.querySelectorAll("[data-signs] button").forEach((button) => (button.disabled = true));
+}
+
 /** A list of steps, each with the milliseconds since the start. */
 export class Steps {
   constructor(container, title) {

@@ -7,6 +7,9 @@ import { $, at, el, onSubmit, show, when } from "./ui.js";
 
 const KINDS = { mint: "Bought", redeem: "Cashed out", payment: "" };
 
+// an intent's number says nothing to a person
+const isNote = (entry) => entry.reference_text && entry.reference_text !== entry.reference;
+
 function line(entry) {
   const incoming = entry.direction === "in";
   const who = entry.counterparty_name ?? shortAddress(entry.counterparty_address);
@@ -17,7 +20,7 @@ function line(entry) {
     {},
     el("a", { href: `/tx/${entry.txid}` }, what),
     el("span", { class: incoming ? "amount good" : "amount" }, `${incoming ? "+" : "−"}${euros(entry.amount)}`),
-    el("span", { class: "hint" }, when(entry.at_us), entry.reference_text ? ` · ${entry.reference_text}` : "", failed),
+    el("span", { class: "hint" }, when(entry.at_us), isNote(entry) ? ` · ${entry.reference_text}` : "", failed),
   );
 }
 

@@ -57,7 +57,7 @@ $("#new-key").addEventListener("click", async () => {
 $("#new-secret").addEventListener("click", async () => showSecret("Webhook secret", (await post("/v1/merchant/webhook-secret", {})).secret));
 
 async function loadSales() {
-  const [intents, events] = await Promise.all([get("/v1/intents?limit=25"), get("/v1/merchant/events?limit=200")]);
+  const [intents, events] = await Promise.all([get("/v1/intents?limit=25"), get("/v1/merchant/events?newest=true&limit=25")]);
   const sale = (intent) =>
     el(
       "li",
@@ -75,7 +75,7 @@ async function loadSales() {
       el("span", { class: "hint" }, `${when(event.created_us)} · ${event.attempts} ${event.attempts === 1 ? "attempt" : "attempts"}`),
     );
   $("#intents").replaceChildren(...(intents.items.length ? intents.items.map(sale) : [el("li", {}, "None yet.")]));
-  $("#webhooks").replaceChildren(...(events.items.length ? events.items.toReversed().map(hook) : [el("li", {}, "None yet.")]));
+  $("#webhooks").replaceChildren(...(events.items.length ? events.items.map(hook) : [el("li", {}, "None yet.")]));
 }
 
 onSubmit($("#intent-form"), async (form) => {

@@ -3,7 +3,7 @@
 import { adopt, get, network, post, put, remove, session } from "./api.js";
 import { cannotSign, checkPassphrase, entropyOf, keyProof, keysOf, newEntropy, open, phraseOf, readKeystore, seal } from "./keys.js";
 import { Mistake, euros } from "./text.js";
-import { $, FieldMistake, at, atAsync, el, onSubmit, show } from "./ui.js";
+import { $, FieldMistake, at, atAsync, el, onSubmit, sayUnable, show } from "./ui.js";
 import { keepHere, keepOpen, keystoreOf, lock, openKeys } from "./vault.js";
 import { showBackup } from "./wallet-backup.js";
 import { showBuying } from "./wallet-buy.js";
@@ -22,7 +22,10 @@ let typedPassword = null;
 let fresh = null;
 
 function section(name) {
+  const moved = SECTIONS.some((other) => other !== name && !$(`#${other}`).hidden);
   SECTIONS.forEach((other) => show($(`#${other}`), other === name));
+  // who came here by keyboard or hears the page goes on at its beginning
+  if (moved) $(`#${name} [tabindex="-1"]`)?.focus();
 }
 
 // ---- accounts --------------------------------------------------------------------------------------
@@ -58,9 +61,14 @@ async function route() {
 async function refresh() {
   const balance = await get("/v1/me/balance");
   state.balance = balance;
-  $("#balance").textContent = euros(balance.balance);
+  write("#balance", euros(balance.balance));
   const stale = balance.stale ? " The ledger cannot be reached just now; newer payments may be missing." : "";
-  $("#as-of").textContent = `Proven at height ${balance.height} of committee ${balance.committee}.${stale}`;
+  write("#as-of", `Proven at height ${balance.height} of committee ${balance.committee}.${stale}`);
+}
+
+/** Writes only what is new, so that nothing is read out twice. */
+function write(selector, text) {
+  if ($(selector).textContent !== text) $(selector).textContent = text;
 }
 
 onSubmit($("#register"), async (form) => {
@@ -196,11 +204,7 @@ setInterval(() => {
 // ---- start -----------------------------------------------------------------------------------------
 
 try {
-  const unable = await cannotSign();
-  if (unable) {
-    $("#unable").textContent = unable;
-    show($("#unable"));
-  }
+  sayUnable(await cannotSign());
   const login = await session();
   if (login) await entered(login);
   else section("welcome");

@@ -2,7 +2,8 @@
 //!
 //! A key belongs to a user. It is entered before the handler runs and answered when it is done. After a crash
 //! in between the same request runs again: handlers make the ids of what they create from user and key
-//! (`derived_id`), so that it goes on where it stopped. Card data enter no hash.
+//! (`derived_id`), so that it goes on where it stopped. For the same reason a loss of power may take keys back: they
+//! cost no sync. Card data enter no hash.
 
 use std::sync::Arc;
 
@@ -84,7 +85,7 @@ async fn enter(app: &App, user: &str, key: &IdempotencyKey, request_hash: &str) 
                VALUES ($1, $2, $3, $4, $5) ON CONFLICT (scope, idem_key) DO NOTHING";
     let now = Value::count(app.clock.now_us());
     let arguments = [scope.clone(), name.clone(), Value::text(request_hash), Value::text(&app.instance), now.clone()];
-    if app.db.write(sql, &arguments).await? > 0 {
+    if app.db.note(sql, &arguments).await? > 0 {
         return Ok(Entered::New);
     }
     let sql = "SELECT request_hash, instance, status, body, content_type, created_us FROM idempotency \
@@ -112,7 +113,7 @@ async fn enter(app: &App, user: &str, key: &IdempotencyKey, request_hash: &str) 
     let sql = "UPDATE idempotency SET instance = $3, created_us = $4 WHERE scope = $1 AND idem_key = $2 \
                AND instance = $5 AND status IS NULL";
     let arguments = [scope, name, Value::text(&app.instance), now, Value::text(row.text(1))];
-    if app.db.write(sql, &arguments).await? > 0 { Ok(Entered::New) } else { Err(busy()) }
+    if app.db.note(sql, &arguments).await? > 0 { Ok(Entered::New) } else { Err(busy()) }
 }
 
 fn busy() -> Problem {
@@ -134,11 +135,11 @@ async fn store(app: &App, user: &str, key: &IdempotencyKey, response: Response) 
     let sql = "UPDATE idempotency SET status = $3, body = $4, content_type = $5 WHERE scope = $1 AND idem_key = $2";
     let arguments =
         [scope, name, Value::count(u64::from(status.as_u16())), Value::bytes(bytes.to_vec()), Value::opt_text(kind)];
-    app.db.write(sql, &arguments).await?;
+    app.db.note(sql, &arguments).await?;
     Ok(Response::from_parts(parts, Body::from(bytes)))
 }
 
 async fn forget(app: &App, scope: Value, name: Value) -> Result<(), StoreError> {
     let sql = "DELETE FROM idempotency WHERE scope = $1 AND idem_key = $2 AND status IS NULL";
-    app.db.write(sql, &[scope, name]).await.map(|_| ())
+    app.db.note(sql, &[scope, name]).await.map(|_| ())
 }

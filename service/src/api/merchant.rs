@@ -302,16 +302,30 @@ pub(super) struct EventShown {
     delivered_us: Option<u64>,
 }
 
+#[derive(Deserialize)]
+pub(super) struct EventsQuery {
+    newest: Option<bool>,
+    limit: Option<u64>,
+    cursor: Option<String>,
+}
+
 pub(super) async fn webhook_events(
     State(app): State<Arc<App>>,
     AsMerchant(user): AsMerchant,
-    Params(query): Params<PageQuery>,
+    Params(query): Params<EventsQuery>,
 ) -> Result<Json<Page<EventShown>>, Problem> {
-    let ((time, id), limit) = query.bounds()?;
+    let page = PageQuery { limit: query.limit, cursor: query.cursor };
+    let ((time, id), limit) = page.bounds()?;
+    let newest = query.newest.unwrap_or(false);
     // oldest first: without a cursor from the beginning
-    let (time, id) = if query.cursor.is_none() { (0, String::new()) } else { (time, id) };
-    let sql = "SELECT id, type, created_us, intent_id, attempts, delivered_us FROM webhook_events \
-               WHERE user_id = $1 AND (created_us, id) > ($2, $3) ORDER BY created_us, id LIMIT $4";
+    let (time, id) = if page.cursor.is_none() && !newest { (0, String::new()) } else { (time, id) };
+    let sql = if newest {
+        "SELECT id, type, created_us, intent_id, attempts, delivered_us FROM webhook_events \
+         WHERE user_id = $1 AND (created_us, id) < ($2, $3) ORDER BY created_us DESC, id DESC LIMIT $4"
+    } else {
+        "SELECT id, type, created_us, intent_id, attempts, delivered_us FROM webhook_events \
+         WHERE user_id = $1 AND (created_us, id) > ($2, $3) ORDER BY created_us, id LIMIT $4"
+    };
     let arguments = [Value::text(&user.id), Value::count(time), Value::text(id), Value::count(limit)];
     let rows = app.db.read(sql, &arguments).await?;
     let shown = |row: &crate::db::Row| EventShown {

@@ -199,7 +199,7 @@ fn merchants() -> Vec<Route> {
             get(merchant::report),
         ),
         route(
-            own("/v1/merchant/events", "webhook_events", json("WebhookEvents")).paged(),
+            own("/v1/merchant/events", "webhook_events", json("WebhookEvents")).paged().query("newest", false),
             get(merchant::webhook_events),
         ),
         route(Spec::get("/v1/checkout/{id}", "checkout", json("Checkout")).refuses(&[404]), get(merchant::checkout)),

@@ -145,6 +145,7 @@ impl Spec {
         for (name, required) in &self.query {
             let schema = match *name {
                 "limit" => json!({ "type": "integer", "minimum": 1, "maximum": 200 }),
+                "newest" => json!({ "type": "boolean" }),
                 "from_us" | "to_us" => json!({ "type": "integer", "minimum": 0 }),
                 "direction" => json!({ "type": "string", "enum": ["in", "out"] }),
                 "text" => json!({ "type": "string", "minLength": 1, "maxLength": 512 }),

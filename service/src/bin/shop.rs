@@ -152,7 +152,7 @@ async fn order(State(shop): State<Arc<Shop>>, Json(input): Json<OrderInput>) -> 
     let Some((id, name, price, emoji)) = PRODUCTS.iter().find(|(id, ..)| *id == input.product) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    let order_id = format!("order-{}", random_hex::<6>());
+    let order_id = random_hex::<4>().to_uppercase();
     let body = json!({ "amount": price, "order_id": order_id, "description": name, "expires_in_s": 900,
         "return_url": format!("{}/orders/{order_id}", shop.public_url) });
     let request = shop.http.post(format!("{}/v1/intents", shop.service)).bearer_auth(&shop.key);

@@ -5,6 +5,9 @@
 //! so its transactions are serial; on PostgreSQL they are READ COMMITTED, so every change of a state names
 //! the state it expects and looks at the number of rows it changed.
 //!
+//! Writes are durable when they return. Those by `Db::note` are not: a loss of power may take back the newest of them
+//! (a crash of the process does not), which spares a sync where losing them does no harm.
+//!
 //! A `Fuse` makes every call fail from a chosen one on, as if the process had been killed there: what the
 //! crash tests use.
 
@@ -20,6 +23,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgPool, PgPoolOptions, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Transaction};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use fuse::Fuse;
 pub use value::{Row, Value};
@@ -61,7 +65,13 @@ pub enum StoreError {
 
 #[derive(Clone)]
 enum Pools {
-    Sqlite { writer: SqlitePool, readers: SqlitePool },
+    /// Two connections write, one of them without syncs; `turn` lets one write at a time.
+    Sqlite {
+        writer: SqlitePool,
+        noter: SqlitePool,
+        readers: SqlitePool,
+        turn: Arc<Semaphore>,
+    },
     Postgres(PgPool),
 }
 
@@ -75,6 +85,8 @@ pub struct Db {
 /// A transaction under way.
 pub struct Tx {
     open: Open,
+    /// Held while a SQLite transaction is open; dropped after it.
+    _turn: Option<OwnedSemaphorePermit>,
     fuse: Option<Arc<Fuse>>,
 }
 
@@ -107,8 +119,10 @@ impl Db {
             .busy_timeout(ACQUIRE_MAX);
         let pool = |max: u32| SqlitePoolOptions::new().max_connections(max).acquire_timeout(ACQUIRE_MAX);
         let writer = pool(1).connect_with(options.clone()).await?;
+        let noter = pool(1).connect_with(options.clone().synchronous(SqliteSynchronous::Normal)).await?;
         let readers = pool(READERS_MAX).connect_with(options).await?;
-        Self { pools: Pools::Sqlite { writer, readers }, fuse: None }.migrated().await
+        let pools = Pools::Sqlite { writer, noter, readers, turn: Arc::new(Semaphore::new(1)) };
+        Self { pools, fuse: None }.migrated().await
     }
 
     /// The same store behind a fuse.
@@ -139,14 +153,39 @@ impl Db {
         Ok(changed)
     }
 
+    /// The same for what may be lost with the power.
+    pub async fn note(&self, sql: &'static str, arguments: &[Value]) -> Result<u64, StoreError> {
+        let mut tx = self.begin_note().await?;
+        let changed = tx.write(sql, arguments).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
     /// Begins a transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
+        self.begin_with(true).await
+    }
+
+    /// Begins a transaction over what may be lost with the power.
+    pub async fn begin_note(&self) -> Result<Tx, StoreError> {
+        self.begin_with(false).await
+    }
+
+    async fn begin_with(&self, durable: bool) -> Result<Tx, StoreError> {
         Fuse::tick(&self.fuse)?;
-        let open = match &self.pools {
-            Pools::Sqlite { writer, .. } => Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Pools::Postgres(pool) => Open::Postgres(pool.begin().await?),
+        let (open, turn) = match &self.pools {
+            Pools::Sqlite { writer, noter, turn, .. } => {
+                let turn = turn.clone().acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?;
+                let pool = if durable { writer } else { noter };
+                (Open::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?), Some(turn))
+            }
+            Pools::Postgres(pool) => (Open::Postgres(pool.begin().await?), None),
         };
-        Ok(Tx { open, fuse: self.fuse.clone() })
+        let mut tx = Tx { open, _turn: turn, fuse: self.fuse.clone() };
+        if let (Open::Postgres(_), false) = (&tx.open, durable) {
+            tx.run("SET LOCAL synchronous_commit = off").await?;
+        }
+        Ok(tx)
     }
 
     /// Binds the database to a ledger, for good: its heights mean nothing on another one.
@@ -161,8 +200,10 @@ impl Db {
     /// Closes all connections.
     pub async fn close(&self) {
         match &self.pools {
-            Pools::Sqlite { writer, readers } => {
+            Pools::Sqlite { writer, noter, readers, turn } => {
+                turn.close();
                 readers.close().await;
+                noter.close().await;
                 writer.close().await;
             }
             Pools::Postgres(pool) => pool.close().await,

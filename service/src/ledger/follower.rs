@@ -237,9 +237,9 @@ impl Follower {
         (until != Timestamp::ZERO && tip.ledger_time > until).then_some("expired")
     }
 
-    /// Writes down how far each committee was followed.
+    /// Writes down how far each committee was followed. A cursor that is lost is only read again.
     pub async fn write_cursors(&self) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
+        let mut tx = self.db.begin_note().await?;
         let now_us = self.clock.now_us();
         for committee in self.ledger.genesis().committee_ids() {
             let Tip { height, ledger_time, totals, .. } = self.view.tip(committee);
