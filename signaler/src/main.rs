@@ -1,13 +1,20 @@
 //! Organises committees, plans, epochs; not a node. Arguments, wiring and exit codes.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use shardpay_client::signaler::PATH_HEALTH;
 use shardpay_signaler::{Config, Flags, RocksStore, Server, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
+
+/// A signaler that does not answer within this is not healthy.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(name = "signaler", version, about = "Organises committees, plans and epochs")]
@@ -22,12 +29,15 @@ enum Command {
     Run(Flags),
     /// Reads and checks the configuration, says what it means.
     CheckConfig(Flags),
+    /// Asks the signaler of this configuration whether it answers.
+    Health(Flags),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(flags) => run(flags),
         Command::CheckConfig(flags) => check(flags),
+        Command::Health(flags) => health(flags),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,6 +59,18 @@ fn check(flags: Flags) -> anyhow::Result<()> {
         None => println!("no allow-list: the first {} keys are taken", settings.expected()),
     }
     println!("operator token: {}", if config.operator.is_some() { "yes" } else { "no" });
+    Ok(())
+}
+
+/// For health checks of containers, where there is no other program.
+fn health(flags: Flags) -> anyhow::Result<()> {
+    let config = Config::load(flags)?;
+    let mut stream = TcpStream::connect_timeout(&config.listen, HEALTH_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
+    write!(stream, "GET {PATH_HEALTH} HTTP/1.0\r\nHost: {}\r\n\r\n", config.listen)?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer)?;
+    anyhow::ensure!(answer.ends_with(b" 200"), "it answers {}", String::from_utf8_lossy(&answer));
     Ok(())
 }
 

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use shardpay_client::signaler::SignalerClient;
 use shardpay_client::topology::Topology;
-use shardpay_run::Spec;
+use shardpay_run::{BackendKind, Spec};
 
 use crate::backend::{Action, Backend as _, State};
 use crate::cluster::tail;
+use crate::control::Control;
 use crate::deploy::deploy;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::local::Local;
 use crate::registry::{Cluster, Registry};
 use crate::report::bytes;
 use crate::running::Running;
@@ -47,14 +47,18 @@ pub async fn up(
         return Err(Failure::Usage(format!("a cluster {name:?} is up; 'testbed down --cluster {name}' ends it")));
     }
     let with_services = beside == Beside::Services;
+    if with_services && spec.backend == BackendKind::Docker {
+        return Err(Failure::Usage("--services runs beside local processes only, not in containers".to_owned()));
+    }
     if with_services {
         Services::check_programs(&programs)?;
     }
     let deployment = deploy(spec, &out, &programs, beside != Beside::Nothing)?;
     let services = with_services.then(|| Services::prepare(&deployment, &programs)).transpose()?;
     let launches = services.iter().flat_map(Services::launches);
-    let launches = deployment.launches.iter().cloned().chain(launches).collect();
-    let mut running = Running::new(&deployment, launches, name.clone(), registry, interrupt)?;
+    let launches: Vec<_> = deployment.launches.iter().cloned().chain(launches).collect();
+    let control = Control::prepare(&deployment, spec, &launches, (&name, registry.dir()), &programs)?;
+    let mut running = Running::new(&deployment, launches, control, (name.clone(), registry), interrupt)?;
     running.live.note(&format!("starting {} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee));
     if let Some(url) = &deployment.demo {
         running.live.note(&format!("watch it at {url}"));
@@ -76,7 +80,7 @@ pub async fn up(
 
 /// What the servers of a cluster do, for people.
 pub async fn status(cluster: &Cluster) -> String {
-    let mut local = Local::adopt(cluster.processes.clone());
+    let mut local = Control::adopt(cluster);
     let topology = match SignalerClient::new(&cluster.signaler) {
         Ok(client) => client.topology().await.ok(),
         Err(_) => None,
@@ -107,7 +111,7 @@ fn progress(topology: &Topology, server: Server) -> Option<String> {
 
 /// Stops a cluster in order and forgets it; what does not stop is killed.
 pub async fn down(registry: &Registry, cluster: &Cluster) -> Result<(), Failure> {
-    let mut local = Local::adopt(cluster.processes.clone());
+    let mut local = Control::adopt(cluster);
     for number in 0..STOP_TURNS {
         let turn = cluster.processes.keys().copied().filter(|server| server.stop_turn() == number);
         let turn: Vec<Server> = turn.collect();
@@ -116,7 +120,8 @@ pub async fn down(registry: &Registry, cluster: &Cluster) -> Result<(), Failure>
             let _ = local.act(*server, Action::Stop);
         }
         let deadline = Instant::now() + STOP_WAIT_MAX;
-        let alive = |local: &mut Local, server: &Server| matches!(local.state(*server), State::Running | State::Paused);
+        let alive =
+            |local: &mut Control, server: &Server| matches!(local.state(*server), State::Running | State::Paused);
         while turn.iter().any(|server| alive(&mut local, server)) && Instant::now() < deadline {
             tokio::time::sleep(POLL).await;
         }
@@ -128,7 +133,7 @@ pub async fn down(registry: &Registry, cluster: &Cluster) -> Result<(), Failure>
 /// Kills, pauses or resumes a server.
 pub fn act(cluster: &Cluster, server: Server, action: Action) -> Result<(), Failure> {
     own_hands(cluster)?;
-    Ok(Local::adopt(cluster.processes.clone()).act(server, action)?)
+    Ok(Control::adopt(cluster).act(server, action)?)
 }
 
 /// Starts a server again, after killing it when it runs.
@@ -136,7 +141,7 @@ pub async fn restart(registry: &Registry, mut cluster: Cluster, server: Server) 
     own_hands(&cluster)?;
     let unknown = || Failure::Usage(format!("cluster {} has no server {server}", cluster.name));
     let launch = cluster.launches.iter().find(|launch| launch.server == server).cloned().ok_or_else(unknown)?;
-    let mut local = Local::adopt(cluster.processes.clone());
+    let mut local = Control::adopt(&cluster);
     let deadline = Instant::now() + STOP_WAIT_MAX;
     while matches!(local.state(server), State::Running | State::Paused) {
         // it may end at this very moment

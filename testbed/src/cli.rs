@@ -8,6 +8,7 @@ use shardpay_run::{MachineUse, RunDir, RunState, Spec, Summary, SweepSpec, read_
 
 use crate::backend::Action;
 use crate::by_hand::{self, Beside};
+use crate::docker::{self, Images};
 use crate::experiment::{self, Experiment, Outcome};
 use crate::failure::{EXIT_CODES, EXIT_VERDICT, Failure};
 use crate::grafana;
@@ -63,7 +64,13 @@ enum Command {
     /// Says which clusters run and what their servers do.
     Status,
     /// Stops a cluster.
-    Down(Which),
+    Down {
+        #[command(flatten)]
+        which: Which,
+        /// Ends all clusters that this user's testbeds left, and removes the containers and networks they made.
+        #[arg(long, conflicts_with = "cluster")]
+        all: bool,
+    },
     /// Kills a server (SIGKILL).
     Kill(Whom),
     /// Starts a server again, after killing it when it runs.
@@ -79,6 +86,18 @@ enum Command {
         /// How many lines.
         #[arg(long, default_value_t = 50)]
         lines: usize,
+    },
+    /// Builds the images of the programs, from scratch and without a network, and gives them to Docker.
+    Images {
+        /// Directory of the programs; the testbed's own when not given.
+        #[arg(long, env = "SHARDPAY_PROGRAMS")]
+        programs: Option<PathBuf>,
+    },
+    /// Says what containers need on this machine, what is missing, and how to get it.
+    Doctor {
+        /// Starts the Docker daemon when none answers; needs root.
+        #[arg(long)]
+        start: bool,
     },
     /// Writes the provisioning files of Grafana and InfluxDB 2 (docs/GRAFANA.md).
     Grafana {
@@ -104,6 +123,9 @@ struct What {
     /// Starts the demo app as well and prints its link: a page that shows what every server does.
     #[arg(long)]
     demo: bool,
+    /// What the servers run in, local or docker: the spec's key `backend`.
+    #[arg(long)]
+    backend: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +141,14 @@ struct Many {
     /// Directory of the programs node, signaler and loadgen; the testbed's own when not given.
     #[arg(long, env = "SHARDPAY_PROGRAMS")]
     programs: Option<PathBuf>,
+}
+
+impl What {
+    /// `--set`, and what other flags say about the spec.
+    fn overrides(&self) -> Vec<String> {
+        let backend = self.backend.iter().map(|backend| format!("backend={backend}"));
+        self.set.iter().cloned().chain(backend).collect()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -158,7 +188,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Run { what, json } => {
             let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-            let spec = Spec::load(&what.spec, &what.set)?;
+            let spec = Spec::load(&what.spec, &what.overrides())?;
             let experiment =
                 Experiment { spec, out: what.out, programs: programs(what.programs)?, with_demo: what.demo };
             let Outcome { judged, dir } = experiment::run(experiment, registry, interrupt).await?;
@@ -169,7 +199,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
         Command::Up { what, cluster, services } => {
             let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-            let spec = Spec::load(&what.spec, &what.set)?;
+            let spec = Spec::load(&what.spec, &what.overrides())?;
             let name = cluster.unwrap_or_else(|| spec.name.clone());
             let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
             let beside = match (services, what.demo) {
@@ -189,7 +219,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Down(which) => {
+        Command::Down { all: true, .. } => all_down(&registry).await,
+        Command::Down { which, all: false } => {
             let cluster = find(&registry, &which)?;
             by_hand::down(&registry, &cluster).await?;
             println!("stopped {}; its files are in {}", cluster.name, cluster.dir.display());
@@ -209,6 +240,15 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::SUCCESS)
         }
+        Command::Images { programs: given } => {
+            let images = Images::build(&programs(given)?)?;
+            for (program, name) in images.names() {
+                println!("{program:<9} {name}");
+            }
+            println!("{:.1} MB of programs and libraries in all", images.bytes as f64 / 1e6);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Doctor { start } => doctor(start),
         Command::Grafana { out } => {
             grafana::write(&out)?;
             println!("{} files are in {}", grafana::files().len(), out.display());
@@ -235,6 +275,34 @@ async fn search(many: Many) -> Result<ExitCode, Failure> {
     print!("{}", knee::report(&record, &dir));
     let found = record.result.is_some_and(|result| result.resolved);
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+/// Runs of testbeds that live are left alone, as is what they run in.
+async fn all_down(registry: &Registry) -> Result<ExitCode, Failure> {
+    let (runs, left): (Vec<_>, Vec<_>) = registry.list()?.into_iter().partition(|cluster| cluster.owner.is_some());
+    for cluster in left {
+        by_hand::down(registry, &cluster).await?;
+        println!("stopped {}; its files are in {}", cluster.name, cluster.dir.display());
+    }
+    if runs.iter().all(|run| run.containers.is_none()) && docker::is_there() {
+        docker::remove_all(registry.dir())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn doctor(start: bool) -> Result<ExitCode, Failure> {
+    if start {
+        docker::doctor::start_daemon()?;
+    }
+    let findings = docker::doctor::examine();
+    for finding in &findings {
+        match &finding.found {
+            Ok(found) => println!("ok       {:<15} {found}", finding.what),
+            Err(why) => println!("missing  {:<15} {why}\n         {:<15} {}", finding.what, "", finding.remedy),
+        }
+    }
+    let all = findings.iter().all(|finding| finding.found.is_ok());
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn find(registry: &Registry, which: &Which) -> Result<Cluster, RegistryError> {

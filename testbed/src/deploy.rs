@@ -17,7 +17,9 @@ use thiserror::Error;
 
 use crate::backend::Launch;
 use crate::demo::{self, Demo};
-use crate::ports::{NoPorts, Ports};
+use crate::docker::{DockerError, Subnet};
+use crate::places::Places;
+use crate::ports::NoPorts;
 use crate::server::Server;
 
 /// Longest path that a Unix socket can have.
@@ -56,6 +58,9 @@ pub enum DeployError {
     /// No ports.
     #[error(transparent)]
     Ports(#[from] NoPorts),
+    /// No network for containers.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// No randomness.
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -79,6 +84,8 @@ pub struct Deployment {
     pub issuer_seed: PathBuf,
     /// URL of the demo app, when there is one.
     pub demo: Option<String>,
+    /// The network of its containers; absent when its servers are local processes.
+    pub subnet: Option<Subnet>,
 }
 
 /// Writes keys and configurations of `spec` into `root`; with a demo app, to which all servers push, if wanted.
@@ -95,33 +102,34 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
     let issuer = new_key(&issuer_seed)?;
     let mut start = [0; 2];
     getrandom::fill(&mut start).map_err(DeployError::Random)?;
-    let mut ports = Ports::new(u16::from_le_bytes(start));
+    let mut places = Places::find(spec, u16::from_le_bytes(start))?;
 
-    let listen = ports.take()?;
+    let listen = places.signaler()?;
     let signaler = format!("http://{listen}");
     let mut launches = vec![signaler_launch(&dir, programs)];
     let mut demo = None;
     if with_demo {
-        let page = Demo::prepare(&dir, ports.take()?)?;
+        let page = Demo::prepare(&dir, places.demo()?)?;
         launches.push(page.launch(&dir, programs));
         demo = Some(page);
     }
     let push = demo.as_ref().map(Demo::push);
+    let told = places.signaler_url(&signaler);
     let mut allowed = String::new();
     for node in nodes(spec) {
         let data_dir = dir.node(node);
         fs::create_dir_all(&data_dir).map_err(failed(&data_dir))?;
         let key = new_key(&data_dir.join("key"))?;
         allowed.push_str(&format!("{key}  # {}\n", Server::Node(node)));
-        let (peers, clients) = (ports.take()?, ports.take()?);
-        let settings = NodeSettings { signaler: &signaler, peers, clients, push: push.as_ref() };
+        let (peers, clients) = places.node(node)?;
+        let settings = NodeSettings { signaler: &told, peers, clients, push: push.as_ref() };
         write_whole(&dir.node_config(node), node_config(spec, &data_dir, &settings).as_bytes())?;
         launches.push(node_launch(&dir, node, programs));
     }
     write_signaler(spec, &dir, SignalerSettings { listen, issuer: &issuer, push: push.as_ref() }, &allowed)?;
     write_whole(&dir.spec(), spec.to_toml().as_bytes())?;
     let demo = demo.map(|page| page.url());
-    Ok(Deployment { dir, signaler, launches, issuer_seed, demo })
+    Ok(Deployment { dir, signaler, launches, issuer_seed, demo, subnet: places.subnet() })
 }
 
 /// All nodes of a spec, by committee.

@@ -9,6 +9,7 @@ use shardpay_run::{
 };
 
 use crate::backend::State;
+use crate::control::Control;
 use crate::deploy::{deploy, loadgen_launch, nodes, progress_file};
 use crate::failure::Failure;
 use crate::faults::Faults;
@@ -57,7 +58,8 @@ pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrup
     let mut launches = deployment.launches.clone();
     launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
     let name = format!("{}-{}", spec.name, std::process::id());
-    let mut running = Running::new(&deployment, launches, name, registry, interrupt)?;
+    let control = Control::prepare(&deployment, &spec, &launches, (&name, registry.dir()), &programs)?;
+    let mut running = Running::new(&deployment, launches, control, (name, registry), interrupt)?;
     let size = format!("{} × {} nodes and the signaler", spec.committees, spec.nodes_per_committee);
     running.live.note(&format!("{}: starting {size}; run directory {}", spec.name, root.display()));
     if let Some(url) = &deployment.demo {

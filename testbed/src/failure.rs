@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::backend::BackendError;
 use crate::deploy::DeployError;
+use crate::docker::DockerError;
 use crate::registry::RegistryError;
 use crate::server::Server;
 use crate::verdict::VerdictError;
@@ -28,6 +29,9 @@ pub enum Failure {
     /// A process could not be started or signalled.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// Containers.
+    #[error(transparent)]
+    Docker(#[from] DockerError),
     /// The files of clusters.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -101,6 +105,7 @@ impl Failure {
             Self::Interrupted => 130,
             Self::Deploy(_)
             | Self::Backend(_)
+            | Self::Docker(_)
             | Self::Registry(_)
             | Self::Run(_)
             | Self::Verdict(_)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::backend::Launch;
-use crate::local::Local;
+use crate::control::Control;
 use crate::procfs::ProcessId;
 use crate::server::Server;
 
@@ -37,6 +37,9 @@ pub struct Cluster {
     pub processes: BTreeMap<Server, ProcessId>,
     /// How its servers are started.
     pub launches: Vec<Launch>,
+    /// The name its containers carry; absent when its servers are local processes.
+    #[serde(default)]
+    pub containers: Option<String>,
 }
 
 /// Why the registry could not be used.
@@ -98,6 +101,11 @@ impl Registry {
         Self { dir }
     }
 
+    /// Where the files are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Writes a cluster's file, whole or not at all.
     pub fn save(&self, cluster: &Cluster) -> Result<(), RegistryError> {
         let path = self.path(&cluster.name)?;
@@ -153,7 +161,7 @@ impl Registry {
         let mut reaped = Vec::new();
         for cluster in self.list()? {
             if cluster.owner.is_some_and(|owner| !owner.is_alive()) {
-                Local::adopt(cluster.processes).kill_all();
+                Control::adopt(&cluster).kill_all();
                 self.remove(&cluster.name)?;
                 reaped.push(cluster.name);
             }
@@ -185,10 +193,19 @@ fn load(path: &Path) -> Result<Option<Cluster>, RegistryError> {
 mod tests {
     use super::*;
     use crate::backend::Backend as _;
+    use crate::local::Local;
 
     fn cluster(name: &str, owner: Option<ProcessId>, processes: BTreeMap<Server, ProcessId>) -> Cluster {
         let signaler = "http://127.0.0.1:1".to_owned();
-        Cluster { name: name.to_owned(), owner, dir: "/run".into(), signaler, processes, launches: Vec::new() }
+        Cluster {
+            name: name.to_owned(),
+            owner,
+            dir: "/run".into(),
+            signaler,
+            processes,
+            launches: Vec::new(),
+            containers: None,
+        }
     }
 
     fn sleeper(dir: &Path) -> Local {

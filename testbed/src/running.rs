@@ -14,11 +14,11 @@ use shardpay_types::Codec as _;
 
 use crate::backend::{Action, Launch};
 use crate::cluster::Cluster;
+use crate::control::Control;
 use crate::deploy::{Deployment, nodes};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::live::Live;
-use crate::local::Local;
 use crate::procfs::ProcessId;
 use crate::registry::{self, Registry};
 use crate::server::{STOP_TURNS, Server};
@@ -33,7 +33,7 @@ const TAIL_LINES: usize = 15;
 /// A cluster that runs.
 pub struct Running {
     /// Its processes.
-    pub cluster: Cluster<Local>,
+    pub cluster: Cluster<Control>,
     /// What people see.
     pub live: Live,
     /// Who may stop it.
@@ -46,15 +46,16 @@ pub struct Running {
 }
 
 impl Running {
-    /// A cluster whose processes are still to be started. `name` is its name in the registry.
+    /// A cluster whose processes are still to be started through `control`. The name is its name in the registry.
     pub fn new(
         deployment: &Deployment,
         launches: Vec<Launch>,
-        name: String,
-        registry: Registry,
+        control: Control,
+        (name, registry): (String, Registry),
         interrupt: Interrupt,
     ) -> Result<Self, Failure> {
-        let cluster = Cluster::new(Local::default(), launches.clone(), &deployment.dir.resources())
+        let containers = matches!(control, Control::Docker(_)).then(|| name.clone());
+        let cluster = Cluster::new(control, launches.clone(), &deployment.dir.resources())
             .map_err(Failure::io("resources.csv"))?;
         let owner = ProcessId::own().map_err(Failure::io("/proc"))?;
         let entry = registry::Cluster {
@@ -64,6 +65,7 @@ impl Running {
             signaler: deployment.signaler.clone(),
             processes: Default::default(),
             launches,
+            containers,
         };
         Ok(Self {
             cluster,

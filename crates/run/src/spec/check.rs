@@ -61,7 +61,11 @@ impl Spec {
         require((1..=64).contains(&node.tokio_workers), "node.tokio_workers", "must be 1 to 64")?;
         require(node.min_round_delay_ms <= 10_000, "node.min_round_delay_ms", "must be at most 10,000")?;
         let level = ["error", "warn", "info", "debug", "trace"].contains(&node.log.as_str());
-        require(level, "node.log", "must be error, warn, info, debug or trace")
+        require(level, "node.log", "must be error, warn, info, debug or trace")?;
+        let share = node.cpu_share == 0.0 || (0.01..=64.0).contains(&node.cpu_share);
+        require(share, "node.cpu_share", "must be 0 (no limit) or 0.01 to 64 cores")?;
+        let memory = node.memory_mb == 0 || (32..=1 << 20).contains(&node.memory_mb);
+        require(memory, "node.memory_mb", "must be 0 (no limit) or 32 to 1,048,576")
     }
 
     fn check_rate(&self) -> Result<(), Problem> {

@@ -42,6 +42,17 @@ impl Durability {
     }
 }
 
+/// What the servers run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendKind {
+    /// Processes of this machine.
+    #[default]
+    Local,
+    /// Containers of this machine's Docker daemon.
+    Docker,
+}
+
 /// What of a load's beginning does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,6 +90,9 @@ pub struct Spec {
     /// When a node may send what it signed.
     #[serde(default)]
     pub durability: Durability,
+    /// What the servers run in.
+    #[serde(default)]
+    pub backend: BackendKind,
     /// Options of every node.
     #[serde(default)]
     pub node: NodeOptions,
@@ -105,11 +119,22 @@ pub struct NodeOptions {
     pub min_round_delay_ms: u64,
     /// Level of the node's log: error, warn, info, debug, trace.
     pub log: String,
+    /// Share of one core that a container may use; 0: as much as there is. Local processes have no limit.
+    pub cpu_share: f64,
+    /// Memory that a container may use, in MiB; 0: as much as there is.
+    pub memory_mb: u64,
 }
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self { lanes: 1, tokio_workers: 1, min_round_delay_ms: 12, log: "info".to_owned() }
+        Self {
+            lanes: 1,
+            tokio_workers: 1,
+            min_round_delay_ms: 12,
+            log: "info".to_owned(),
+            cpu_share: 0.0,
+            memory_mb: 0,
+        }
     }
 }
 

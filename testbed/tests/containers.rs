@@ -1,0 +1,64 @@
+//! A committee of four in containers, from the images to the verdict: a node is killed, paused and started again
+//! under load, and nothing is left. Needs a Docker daemon and docker-compose; `./shardpay test` looks for them, and runs this
+//! where there are any.
+
+mod common;
+
+use std::process::Command;
+
+use common::{experiments, show, testbed};
+use shardpay_run::{Summary, read_json};
+
+fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("docker is installed");
+    assert!(output.status.success(), "{arguments:?}: {}", show(&output));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Containers and networks that belong to a testbed with this registry.
+fn left(state: &std::path::Path) -> (String, String) {
+    let filter = format!("label=shardpay.state={}", state.display());
+    (docker(&["ps", "-aq", "--filter", &filter]), docker(&["network", "ls", "-q", "--filter", &filter]))
+}
+
+#[test]
+#[ignore = "needs a Docker daemon; './shardpay test' runs it where there is one"]
+fn a_committee_in_containers_passes_the_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let mut command = testbed(dir.path());
+    command.arg("run").arg(experiments().join("smoke.toml")).arg("--out").arg(&out).args(["--backend", "docker"]);
+    command.args(["--set", "committees=1", "--set", "node.cpu_share=0.5", "--set", "node.memory_mb=512"]);
+    let output = command.args(["--set", "load.rate.per_second=200"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    let summary: Summary = read_json(&out.join("summary.json")).unwrap();
+    assert!(summary.verdict_passed && summary.total.intra.certified > 1_000, "{summary:?}");
+    assert_eq!(summary.unresolved, 0);
+    let cpu = |program: &str| summary.machine.cpu_us.get(program).copied().unwrap_or(0);
+    assert!(cpu("node") > 0 && cpu("loadgen") > 0, "containers' CPU time is counted: {:?}", summary.machine);
+    let config = std::fs::read_to_string(out.join("nodes/0-1/config.toml")).unwrap();
+    assert!(config.contains("http://signaler:7000"), "nodes find the signaler by its name: {config}");
+    assert_eq!(left(&dir.path().join("state")), (String::new(), String::new()), "nothing is left");
+}
+
+#[test]
+#[ignore = "needs a Docker daemon; './shardpay test' runs it where there is one"]
+fn what_a_killed_testbed_leaves_in_docker_is_removed_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let mut command = testbed(dir.path());
+    command.arg("run").arg(experiments().join("smoke.toml")).arg("--out").arg(&out).args(["--backend", "docker"]);
+    let mut child = command.args(["--set", "committees=1", "--set", "faults=[]"]).spawn().unwrap();
+    let state = dir.path().join("state");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while left(&state).0.lines().count() < 6 {
+        assert!(std::time::Instant::now() < deadline, "containers are made");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_ne!(left(&state).0, "", "nobody told them");
+    let output = testbed(dir.path()).arg("down").arg("--all").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    assert_eq!(left(&state), (String::new(), String::new()));
+}
