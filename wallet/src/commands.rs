@@ -6,14 +6,14 @@ pub(crate) mod pay;
 
 use std::path::PathBuf;
 
+use shardpay_client::service::ServiceClient;
 use shardpay_crypto::Keypair;
 use shardpay_keystore::{AmountError, Keystore, parse_amount, parse_reference};
 use shardpay_types::{Amount, Reference};
 
 use crate::cli::Shared;
 use crate::failure::Failure;
-use crate::service::Service;
-use crate::{secrets, store};
+use crate::{secrets, service as services, store};
 
 fn keystore_path(shared: &Shared) -> Result<PathBuf, Failure> {
     let known = shared.keystore.clone().or_else(store::default_path);
@@ -31,10 +31,10 @@ fn open(shared: &Shared) -> Result<Keypair, Failure> {
     Ok(keystore.open(&passphrase)?.keypair(keystore.account()))
 }
 
-fn service(shared: &Shared) -> Result<Service, Failure> {
+fn service(shared: &Shared) -> Result<ServiceClient, Failure> {
     let url = shared.service.as_deref();
     let url = url.ok_or_else(|| Failure::Usage("this needs a service: --service URL".to_owned()))?;
-    Service::new(url, shared.service_ca.as_deref())
+    services::at(url, shared.service_ca.as_deref())
 }
 
 fn user(shared: &Shared) -> Result<&str, Failure> {
@@ -42,7 +42,7 @@ fn user(shared: &Shared) -> Result<&str, Failure> {
 }
 
 /// Logs in, with the account tied to this wallet's key.
-async fn logged_in(shared: &Shared, keypair: &Keypair) -> Result<Service, Failure> {
+async fn logged_in(shared: &Shared, keypair: &Keypair) -> Result<ServiceClient, Failure> {
     let mut service = service(shared)?;
     let name = user(shared)?;
     let password = secrets::line(shared.password_file.as_deref(), "--password-file", "Password at the service")?;

@@ -1,15 +1,16 @@
 //! What only a service can do: cards, banks, accounts, history.
 
 use serde_json::{Value, json};
+use shardpay_client::service::field;
 use shardpay_crypto::{Signer as _, sha256};
 use shardpay_types::{MICROS_PER_COIN, PayoutRef};
 
-use super::pay::{encoded, position};
+use super::pay::{SIGNED_MAX, encoded, position};
 use super::{amount, logged_in, open, reference, service, user};
 use crate::cli::{Answer, BuyArgs, CashOutArgs, HistoryArgs, Shared};
 use crate::failure::Failure;
 use crate::secrets;
-use crate::service::text;
+use crate::service::{SEQUENCE_USED, follow, sequence_used};
 use crate::signing::redeem;
 
 const PAYOUT_TAG: &[u8] = b"shardpay/payout/v1\0";
@@ -63,23 +64,23 @@ pub(crate) async fn buy(shared: &Shared, args: &BuyArgs) -> Result<Answer, Failu
     let service = logged_in(shared, &keypair).await?;
     let body = json!({ "amount": amount.to_string(), "card": card });
     let mut purchase = service.post("/v1/purchases", &body).await?;
-    let path = format!("/v1/purchases/{}", text(&purchase, "id")?);
+    let path = format!("/v1/purchases/{}", field(&purchase, "id")?);
     if !settled(&purchase) {
         let waits = |answer: &Value| settled(answer) || answer["state"] == "challenge";
-        purchase = service.follow(&path, waits).await?;
+        purchase = follow(&service, &path, waits).await?;
     }
     if purchase["state"] == "challenge" {
         let prompt = purchase["challenge"]["prompt"].as_str().unwrap_or("The bank asks for a code").to_owned();
         let code = secrets::typed("another card", &prompt)?;
         service.post(&format!("{path}/challenge"), &json!({ "code": *code })).await?;
-        purchase = service.follow(&path, settled).await?;
+        purchase = follow(&service, &path, settled).await?;
     }
     service.log_out().await?;
     if purchase["state"] != "done" {
         let error = purchase["error"].as_str().or(purchase["state"].as_str()).unwrap_or("unknown");
         return Err(Failure::Refused(format!("not bought: {error}")));
     }
-    let txid = text(&purchase, "txid")?.to_owned();
+    let txid = field(&purchase, "txid")?.to_owned();
     Ok(Answer { text: format!("bought {amount} EUR\ntxid {txid}"), json: purchase })
 }
 
@@ -92,18 +93,37 @@ pub(crate) async fn cash_out(shared: &Shared, args: &CashOutArgs) -> Result<Answ
     let mut salt = [0; 16];
     getrandom::fill(&mut salt).map_err(|error| Failure::Environment(format!("no randomness: {error}")))?;
     let payout_ref = PayoutRef(sha256(&[PAYOUT_TAG, &salt, iban.as_bytes(), &[0], holder.as_bytes()]));
-    let position = position(&service, keypair.public_key()).await?;
-    let transaction = redeem(&keypair, position, amount, payout_ref);
-    let body =
-        json!({ "transaction": encoded(&transaction), "iban": iban, "holder": holder, "salt": hex::encode(salt) });
-    let sent = service.post("/v1/cash-outs", &body).await?;
-    let path = format!("/v1/cash-outs/{}", text(&sent, "id")?);
-    let cash_out = service.follow(&path, settled).await?;
+    let mut signed = 1;
+    let cash_out = loop {
+        let position = position(&service, keypair.public_key()).await?;
+        let transaction = redeem(&keypair, position, amount, payout_ref);
+        let body = json!({
+            "transaction": encoded(&transaction), "iban": iban, "holder": holder, "salt": hex::encode(salt),
+        });
+        let sent = match service.post("/v1/cash-outs", &body).await {
+            // another device was faster
+            Err(error) if sequence_used(&error) && signed < SIGNED_MAX => {
+                signed += 1;
+                continue;
+            }
+            sent => sent?,
+        };
+        let path = format!("/v1/cash-outs/{}", field(&sent, "id")?);
+        let cash_out = follow(&service, &path, settled).await?;
+        if cash_out["state"] == "rejected" && cash_out["reason"] == SEQUENCE_USED && signed < SIGNED_MAX {
+            signed += 1;
+            continue;
+        }
+        break cash_out;
+    };
     service.log_out().await?;
     match cash_out["state"].as_str() {
         Some("paid") => {
             let to = cash_out["iban_masked"].as_str().unwrap_or_default().to_owned();
-            Ok(Answer { text: format!("{amount} EUR paid to {to}\ntxid {}", text(&cash_out, "txid")?), json: cash_out })
+            Ok(Answer {
+                text: format!("{amount} EUR paid to {to}\ntxid {}", field(&cash_out, "txid")?),
+                json: cash_out,
+            })
         }
         Some("returned") => Err(Failure::Refused("the bank refused; your coins are back".to_owned())),
         state => {

@@ -1,15 +1,16 @@
 //! Balance and payments, directly or through a service.
 
 use serde_json::{Value, json};
+use shardpay_client::service::{ServiceClient, field};
 use shardpay_crypto::{Keypair, Signer as _, txid};
 use shardpay_keystore::{Address, LINK_SCHEME, PaymentLink};
-use shardpay_types::{Amount, Codec as _, Outcome, PublicKey, Reference, Sequence, Transaction};
+use shardpay_types::{Amount, Codec as _, Outcome, PublicKey, Reference, Sequence, Transaction, TxId};
 
 use super::{amount, keystore, logged_in, open, reference, service};
 use crate::cli::{Answer, PayArgs, Shared};
 use crate::direct::Ledger;
 use crate::failure::Failure;
-use crate::service::{Service, text};
+use crate::service::{SEQUENCE_USED, follow, key_of, sequence_used};
 use crate::signing::{Order, Position, payment};
 use crate::{offline, store};
 
@@ -32,7 +33,7 @@ pub(crate) async fn balance(shared: &Shared) -> Result<Answer, Failure> {
             let number = |field: &str| account[field].as_u64().unwrap_or_default();
             let stale = account["stale"].as_bool() == Some(true);
             let from = if stale { "the service's word, not up to date" } else { "the service's word" };
-            (text(&account, "balance")?.to_owned(), number("height"), number("next_sequence"), from)
+            (field(&account, "balance")?.to_owned(), number("height"), number("next_sequence"), from)
         }
     };
     Ok(Answer {
@@ -42,6 +43,9 @@ pub(crate) async fn balance(shared: &Shared) -> Result<Answer, Failure> {
         }),
     })
 }
+
+/// How often a payment is signed again because another device was faster.
+pub(crate) const SIGNED_MAX: u32 = 5;
 
 /// What the arguments ask for; a name is looked up later.
 struct Wish {
@@ -78,6 +82,8 @@ pub(crate) async fn pay(shared: &Shared, args: &PayArgs) -> Result<Answer, Failu
     if let Some(path) = &args.receipt {
         store::must_be_free(path)?;
     }
+    // what cannot be read is said before anything is paid
+    let genesis = shared.genesis.as_deref().map(offline::genesis).transpose()?;
     let keypair = open(shared)?;
     let (json, receipt, source) = match ledger(shared).await? {
         Some(ledger) => pay_directly(&ledger, &keypair, wish).await?,
@@ -87,9 +93,9 @@ pub(crate) async fn pay(shared: &Shared, args: &PayArgs) -> Result<Answer, Failu
             let ended = service.log_out().await;
             let (json, receipt) = paid?;
             ended?;
-            let source = match &shared.genesis {
+            let source = match &genesis {
                 Some(genesis) => {
-                    let (proof, _) = offline::check(&receipt, &offline::genesis(genesis)?)?;
+                    let (proof, _) = offline::check(&receipt, genesis)?;
                     if proof["txid"] != json["txid"] {
                         return Err(Failure::Proof("the service gave the receipt of another payment".to_owned()));
                     }
@@ -145,7 +151,7 @@ async fn pay_directly(
 }
 
 /// Where the account stands, by the service.
-pub(crate) async fn position(service: &Service, key: PublicKey) -> Result<Position, Failure> {
+pub(crate) async fn position(service: &ServiceClient, key: PublicKey) -> Result<Position, Failure> {
     let account = service.get(&format!("/v1/accounts/{}", Address(key))).await?;
     let sequence = &account["next_sequence"];
     let sequence = sequence.as_u64().or_else(|| sequence.as_str()?.parse().ok());
@@ -158,22 +164,47 @@ pub(crate) fn encoded(transaction: &Transaction) -> String {
     hex::encode(transaction.to_bytes())
 }
 
-async fn pay_by_service(service: &Service, keypair: &Keypair, wish: Wish) -> Result<(Value, Vec<u8>), Failure> {
+/// Signs and sends until no other device has used the sequence meanwhile.
+async fn settle(service: &ServiceClient, keypair: &Keypair, order: Order) -> Result<(TxId, Value), Failure> {
+    let mut signed = 1;
+    loop {
+        let position = position(service, keypair.public_key()).await?;
+        let transaction = payment(keypair, position, order);
+        let id = txid(&position.chain, &transaction);
+        let sent = service.post("/v1/payments", &json!({ "transaction": encoded(&transaction) })).await;
+        match sent {
+            Ok(_) => {}
+            Err(error) if sequence_used(&error) && signed < SIGNED_MAX => {
+                signed += 1;
+                continue;
+            }
+            Err(error) => {
+                return Err(match Failure::from(error) {
+                    Failure::Environment(why) => {
+                        Failure::Unknown(format!("payment {id}: {why}; look at the history before you pay again"))
+                    }
+                    failure => failure,
+                });
+            }
+        }
+        let settled = |payment: &Value| payment["final"].as_bool() == Some(true);
+        let payment = follow(service, &format!("/v1/payments/{id}"), settled).await?;
+        // certified blocks prove it: these bytes are never executed
+        if payment["state"] == "rejected" && payment["reason"] == SEQUENCE_USED && signed < SIGNED_MAX {
+            signed += 1;
+            continue;
+        }
+        return Ok((id, payment));
+    }
+}
+
+async fn pay_by_service(service: &ServiceClient, keypair: &Keypair, wish: Wish) -> Result<(Value, Vec<u8>), Failure> {
     let recipient = match wish.recipient {
         Ok(key) => key,
-        Err(name) => service.key_of(&name).await?,
+        Err(name) => key_of(service, &name).await?,
     };
-    let position = position(service, keypair.public_key()).await?;
     let order = Order { recipient, amount: wish.amount, reference: wish.reference };
-    let transaction = payment(keypair, position, order);
-    let id = txid(&position.chain, &transaction);
-    let sent = service.post("/v1/payments", &json!({ "transaction": encoded(&transaction) })).await;
-    if let Err(Failure::Environment(why)) = sent {
-        return Err(Failure::Unknown(format!("payment {id}: {why}; look at the history before you pay again")));
-    }
-    sent?;
-    let settled = |payment: &Value| payment["final"].as_bool() == Some(true);
-    let payment = service.follow(&format!("/v1/payments/{id}"), settled).await?;
+    let (id, payment) = settle(service, keypair, order).await?;
     match payment["state"].as_str() {
         Some("certified" | "credited") => {}
         Some("short_balance") => {
