@@ -47,7 +47,7 @@ async fn what_is_wrong_is_answered_as_influxdb_answers_it() {
     let unit = format!("{good}&precision=h");
     refusal(known(&unit).send().await.expect("an answer"), 400, "invalid").await;
     for (encoding, body) in
-        [("gzip", b"no gzip".to_vec()), ("br", b"x".to_vec()), ("gzip", gzip(&[b'x'; 99])[..40].to_vec())]
+        [("gzip", b"no gzip".to_vec()), ("br", b"x".to_vec()), ("gzip", gzip(&[b'x'; 99])[..20].to_vec())]
     {
         let answer = demo.write(body).header("content-encoding", encoding).send().await.expect("an answer");
         refusal(answer, 400, "invalid").await;
@@ -97,9 +97,12 @@ async fn invented_names_take_no_more_than_the_bounds() {
         let _ = writeln!(lines, "events,server=e,event=x text=\"{}\"", "long".repeat(100_000));
         demo.taken(lines).await;
     }
-    let frame = demo.frame(|frame| alarmed(frame, "dropped", "were not kept"), async || {}).await;
+    let told = |frame: &serde_json::Value| {
+        alarmed(frame, "dropped", "were not kept")
+            && frame["intake"]["not_kept"].as_u64().is_some_and(|lost| lost > 300_000)
+    };
+    let frame = demo.frame(told, async || {}).await;
     assert!(frame["intake"]["bytes"].as_u64().is_some_and(|bytes| bytes <= 20_000_000), "{}", frame["intake"]);
-    assert!(frame["intake"]["not_kept"].as_u64().is_some_and(|lost| lost > 100_000), "{}", frame["intake"]);
     let memory = demo.memory_mb("VmHWM");
     assert!(memory < MEMORY_MB_MAX, "{memory} MB");
 }
@@ -173,17 +176,26 @@ async fn two_servers_of_one_name_and_clocks_a_minute_off_are_told() {
     assert!(!alarmed(&frame, "clock", "0-0") && !alarmed(&frame, "twin", "0-0"), "{}", frame["alarms"]);
     // their values stand at the time at which they came, so that all charts agree
     for name in ["0-2", "0-3"] {
-        let detail = demo.get(&format!("/api/node?name={name}")).await;
-        let mempool = detail["charts"].as_array().expect("charts").iter().find(|chart| chart["title"] == "Waiting");
-        let values = mempool.expect("the chart")["lines"][0]["values"].as_array().expect("values");
-        assert!(values.iter().rev().take(5).any(|value| !value.is_null()), "{name}: {values:?}");
+        let stands = async || {
+            send().await;
+            let detail = demo.get(&format!("/api/node?name={name}")).await;
+            let waiting = detail["charts"].as_array().expect("charts").iter().find(|chart| chart["title"] == "Waiting");
+            let values = waiting.expect("the chart")["lines"][0]["values"].as_array().expect("values").clone();
+            values.iter().rev().take(5).any(|value| !value.is_null())
+        };
+        let in_time = tokio::time::timeout(PATIENCE, async { while !stands().await {} }).await;
+        in_time.unwrap_or_else(|_| panic!("{name} has no values now"));
     }
 }
 
+/// Carries all out at once; results in their order.
 async fn join<T: Send + 'static>(
     futures: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
-    let mut tasks = tokio::task::JoinSet::new();
-    futures.into_iter().for_each(|future| drop(tasks.spawn(future)));
-    tasks.join_all().await
+    let tasks: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    let mut results = Vec::new();
+    for task in tasks {
+        results.push(task.await.expect("it does not panic"));
+    }
+    results
 }
