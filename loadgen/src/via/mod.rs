@@ -176,7 +176,7 @@ impl Via {
                     self.ended(ended);
                 }
             }
-            self.tick((begun, second, phase), &pacer, &mut latencies, (progress, series))?;
+            self.tick((begun, second, phase), &pacer, &mut latencies, (&mut *progress, &mut *series))?;
             if drained_by.is_some_and(|late| self.in_flight == 0 || Instant::now() > late) {
                 break;
             }
