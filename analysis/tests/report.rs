@@ -112,3 +112,21 @@ fn void_runs_alone_make_no_report() {
     let (code, said) = report(&dir.path().join("nothing"), &dir.path().join("out"));
     assert!(code == Some(2) && said.contains("nothing"), "{said}");
 }
+
+#[test]
+fn limited_containers_are_called_a_scale_model() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let page_of = |overrides: &[&str]| {
+        let (run, out) = (dir.path().join("run"), dir.path().join("out"));
+        made_run(&run, &spec(overrides), (100, 30));
+        assert_eq!(report(&run, &out).0, Some(0));
+        fs::read_to_string(out.join("report.html")).expect("a page")
+    };
+    let limited = page_of(&["backend=\"docker\"", "node.cpu_share=0.1"]);
+    let note = "2-core machine (made <up>); scale model: containers with limited CPU";
+    assert!(figures(&limited).iter().all(|(_, figure)| figure["layout"]["title"]["text"] == note));
+    assert!(limited.contains("containers with limited CPU: a scale model."), "and in the captions");
+    for unlimited in [["backend=\"docker\""], ["node.cpu_share=0.1"]] {
+        assert!(!page_of(&unlimited).contains("scale model"), "{unlimited:?}");
+    }
+}

@@ -55,30 +55,24 @@ pub(super) fn note(runs: &[&Run]) -> String {
     note
 }
 
-/// Whether a spec gives its servers shares of the processor.
+/// Whether a run's nodes were containers with a limited share of the processor.
 pub(super) fn is_scale_model(run: &Run) -> bool {
-    fn limited(value: &Value) -> bool {
-        match value {
-            Value::Object(object) => object.iter().any(|(key, value)| {
-                (matches!(key.as_str(), "cpus" | "cpu_share" | "cpu_limit" | "cpus_per_node")
-                    && value.as_f64().is_some_and(|share| share > 0.0))
-                    || limited(value)
-            }),
-            _ => false,
-        }
-    }
-    serde_json::to_value(run.spec()).is_ok_and(|spec| limited(&spec))
+    let limited = |spec: Value| {
+        spec["backend"] == "docker" && spec["node"]["cpu_share"].as_f64().is_some_and(|share| share > 0.0)
+    };
+    serde_json::to_value(run.spec()).is_ok_and(limited)
 }
 
 /// `6 runs of 1 to 4 × 4 nodes …`
 pub(super) fn what_was_run(runs: &[&Run]) -> String {
-    let Some(first) = runs.first() else { return String::new() };
+    if runs.is_empty() {
+        return String::new();
+    }
     let range = |of: fn(&Run) -> f64| {
         let (least, most) = runs.iter().fold((f64::MAX, 0.0_f64), |(a, b), run| (a.min(of(run)), b.max(of(run))));
         if least == most { thousands(least) } else { format!("{} to {}", thousands(least), thousands(most)) }
     };
     let one_of = |of: &dyn Fn(&Run) -> String| distinct(runs, of).join(" or ");
-    let spec = first.spec();
     format!(
         "Run: {} ({} run{} of {} × {} nodes, durability {}, {} s measured after {} s of warm-up, {} load, seeds {}) at commit {}, on a \
          {}{}.",
@@ -94,7 +88,7 @@ pub(super) fn what_was_run(runs: &[&Run]) -> String {
         range(|run| run.spec().load.seed as f64),
         one_of(&commit),
         one_of(&|run| format!("{}-core machine ({})", run.record.host.cores, run.record.host.cpu_model)),
-        if is_scale_model(first) && spec.committees > 0 { "; containers with limited CPU: a scale model" } else { "" }
+        if runs.iter().any(|run| is_scale_model(run)) { "; containers with limited CPU: a scale model" } else { "" }
     )
 }
 
