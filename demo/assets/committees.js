@@ -57,7 +57,7 @@ function update({ frame, rows }, view) {
   view.bars.draw(() => ({
     data: [
       { type: "bar", name: "payments", x: names, y: load, marker: { color: COLOURS[0] }, hovertemplate: "committee %{x}: %{y:,.0f} payments/s<extra></extra>" },
-      { type: "bar", name: "credits from elsewhere", x: names, y: committees.map(({ credits }) => credits), marker: { color: COLOURS[1], pattern: { shape: "/", fgopacity: 0.4 } }, hovertemplate: "committee %{x}: %{y:,.0f} credits/s<extra></extra>" },
+      { type: "bar", name: "credits from elsewhere", x: names, y: committees.map(({ credits }) => credits), marker: { color: COLOURS[1], pattern: { shape: "/", fillmode: "overlay", fgcolor: "#ffffff", fgopacity: 0.6 } }, hovertemplate: "committee %{x}: %{y:,.0f} credits/s<extra></extra>" },
     ],
     layout: layout({ barmode: "group", xaxis: category, yaxis: { title: { text: "per second" } } }),
   }));

@@ -78,6 +78,7 @@ function one(root) {
   const charts = el("div", { class: "small-charts" });
   const events = table([["time", true], ["kind", true], ["task event", true]]);
   events.box.firstChild.className = "log";
+  events.box.classList.add("recent");
   const metrics = table([["metric", true], ["last value"], ["now (counters: per second)"]]);
   const heading = el("h2", {}, "");
   const box = el("section", { class: "panel", hidden: true }, heading, facts.box, charts,
@@ -99,7 +100,10 @@ function one(root) {
         const shift = new Date().getTimezoneOffset() * 60;
         const x = detail.times.map((t) => (t - shift) * 1000);
         const data = wanted.lines.map(({ label, values }, index) => ({ ...line(label, x, values, index), connectgaps: true }));
-        return { data, layout: layout({ xaxis: { ...OVER_TIME, nticks: 4 }, showlegend: wanted.lines.length > 1, margin: { l: 44, r: 8, t: 8, b: 26 } }) };
+        // the legend stands above the lines, two entries in a row
+        const rows = wanted.lines.length > 1 ? Math.ceil(wanted.lines.length / 2) : 0;
+        const legend = { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", entrywidth: 0.48, entrywidthmode: "fraction", font: { size: 11 } };
+        return { data, layout: layout({ xaxis: { ...OVER_TIME, nticks: 4 }, showlegend: wanted.lines.length > 1, legend, margin: { l: 44, r: 8, t: 12 + 20 * rows, b: 26 } }) };
       });
     });
     events.set(detail.events.map(([at, kind, text]) => [clock(at), kind, text]));

@@ -53,7 +53,7 @@ function update({ frame, rows, events }, { figures, alarms, load, latency, tasks
   list(alarms, frame.alarms.length
     ? frame.alarms.map((alarm) => [alarm.text, `since ${clock(alarm.since)}`, ""])
     : [["Nothing to worry about.", "", "good"]]);
-  list(tasks, events.slice(-8).reverse().map(([, at, server, , , kind, text]) => [`${server}: ${text}`, `${kind}, ${clock(at)}`, "good"]));
+  list(tasks, events.slice(-30).sort((a, b) => b[1] - a[1]).slice(0, 8).map(([, at, server, , , kind, text]) => [`${server}: ${text}`, `${kind}, ${clock(at)}`, "good"]));
   const some = thin(rows);
   load.draw(() => {
     const x = times(some);

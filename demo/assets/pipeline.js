@@ -23,9 +23,8 @@ export function build(root, state) {
   const legend = el("p", { class: "hint" }, stages.map((stage) => `${stage}: ${WORDS[stage] ?? stage}`).join(" · "));
   root.append(
     panel("Mean time by stage, per committee", "Hover over a part to see its share.", bars.node, legend),
-    el("div", { class: "grid" },
-      panel("Mean, ms", "Sum ÷ count over all members, last five seconds. Stages of payments in flight are sampled.", means.box),
-      panel("99th percentile, ms", "Of the member with the highest one; percentiles of stages must not be added up.", worst.box)),
+    panel("Mean, ms", "Sum ÷ count over all members, last five seconds. Stages of payments in flight are sampled.", means.box),
+    panel("99th percentile, ms", "Of the member with the highest one; percentiles of stages must not be added up.", worst.box),
   );
   return { update: ({ frame }) => update(frame, stages, { bars, means, worst }) };
 }
@@ -40,7 +39,7 @@ function update({ committees }, stages, { bars, means, worst }) {
   bars.draw(() => ({
     data: stages.map((stage, at) => ({
       type: "bar", orientation: "h", name: stage, y: names, x: committees.map((one) => one.stages[at]?.[0] ?? 0),
-      marker: { color: COLOURS[at], pattern: { shape: shapes[at], fgopacity: 0.35, size: 7 } },
+      marker: { color: COLOURS[at], pattern: { shape: shapes[at], fillmode: "overlay", fgcolor: "#ffffff", fgopacity: 0.55, size: 8 } },
       hovertemplate: `%{y}, ${stage}: %{x:,.2f} ms<extra></extra>`,
     })),
     layout: layout({

@@ -22,6 +22,7 @@ const cents = new Intl.NumberFormat("en-US", { maximumFractionDigits: 2 });
 
 export function number(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  value += 0; // no negative zero
   const size = Math.abs(value);
   return size >= 100 ? whole.format(value) : size >= 10 ? tenths.format(value) : cents.format(value);
 }

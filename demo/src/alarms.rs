@@ -34,7 +34,7 @@ pub(crate) struct Losses {
 pub(crate) struct Alarm {
     /// Which one it is, the same as long as it holds.
     pub(crate) key: String,
-    /// `silent`, `quorum`, `stalled`, `inbox`, `books`, `dropped`, `clock` or `twin`.
+    /// `silent`, `quorum`, `stalled`, `inbox`, `books`, `dropped`, `clock`, `twin`, or `more`.
     pub(crate) kind: &'static str,
     /// What is wrong.
     pub(crate) text: String,
@@ -60,6 +60,7 @@ impl Alarms {
         silent(frame, &mut found);
         self.losses(frame, losses, &mut found);
         servers(view, &mut found);
+        let mut found = few_of_each(found);
         let mut since = BTreeMap::new();
         for alarm in &mut found {
             alarm.since = self.since.get(&alarm.key).copied().unwrap_or(frame.t);
@@ -85,6 +86,34 @@ impl Alarms {
             }
         }
     }
+}
+
+/// The first alarms of each kind, and how many more there are.
+fn few_of_each(found: Vec<Alarm>) -> Vec<Alarm> {
+    let (mut counts, mut kept) = (BTreeMap::<&str, usize>::new(), Vec::new());
+    for alarm in found {
+        let count = counts.entry(alarm.kind).or_default();
+        *count += 1;
+        if *count <= SHOWN_MAX {
+            kept.push(alarm);
+        }
+    }
+    let many = counts.into_iter().filter(|(_, count)| *count > SHOWN_MAX);
+    let word = |kind| match kind {
+        "silent" => "servers are down",
+        "quorum" => "committees are below their quorum",
+        "stalled" => "committees make no block",
+        "inbox" => "committees have payments that wait",
+        "books" => "nodes have books that do not add up",
+        "dropped" => "servers drop telemetry",
+        "clock" => "clocks are wrong",
+        _ => "names are used twice",
+    };
+    kept.extend(many.map(|(kind, count)| {
+        let more = count - SHOWN_MAX;
+        Alarm { key: format!("more {kind}"), kind: "more", text: format!("{more} more {}", word(kind)), since: 0.0 }
+    }));
+    kept
 }
 
 fn alarm(kind: &'static str, whom: impl std::fmt::Display, text: String) -> Alarm {
@@ -124,13 +153,9 @@ fn committees(frame: &Frame, found: &mut Vec<Alarm>) {
 }
 
 fn silent(frame: &Frame, found: &mut Vec<Alarm>) {
-    let down: Vec<_> = frame.nodes.iter().filter(|node| !node.up).collect();
-    for node in down.iter().take(SHOWN_MAX) {
+    for node in frame.nodes.iter().filter(|node| !node.up) {
         let text = format!("Node {} is down: not heard for {:.0} s", node.name, node.silent_s.min(3_600.0));
         found.push(alarm("silent", &node.name, text));
-    }
-    if down.len() > SHOWN_MAX {
-        found.push(alarm("silent", "more", format!("{} more nodes are down", down.len() - SHOWN_MAX)));
     }
     for server in frame.servers.iter().filter(|server| !server.up && matches!(&*server.kind, "signaler" | "service")) {
         let text =
@@ -159,7 +184,6 @@ fn servers(view: View<'_>, found: &mut Vec<Alarm>) {
             found.push(alarm("dropped", name, format!("{name} drops {dropped:.0} points of its telemetry per second")));
         }
     }
-    found.truncate(4 * SHOWN_MAX);
 }
 
 #[cfg(test)]

@@ -366,11 +366,19 @@ impl View<'_> {
                 }
             }
             let committee = &mut committees[place];
-            committee.flow[*source as usize] = (committee.certified - away).max(0.0);
+            committee.flow[*source as usize] = (self.certified_lately(&members[source]) - away).max(0.0);
         }
         for committee in committees {
             (committee.inbox, committee.inbox_age_s) = inbox[committee.id as usize];
         }
+    }
+
+    /// Payments per second that a committee certified, over the slots of the flows.
+    fn certified_lately(self, members: &[usize]) -> f64 {
+        let of = |slot| {
+            median(members.iter().filter_map(|node| self.store.value(*node, names::PAYMENTS_CERTIFIED, slot)).collect())
+        };
+        (0..WINDOW).map(|back| of(self.slot - back)).sum::<f64>() / WINDOW as f64
     }
 
     /// Members whose own books do not add up: balances + burned + sent + suspense = minted + received.

@@ -22,7 +22,7 @@ const CHARTS: [Chart; 6] = [
         &[
             ("received from clients", names::PAYMENTS_RECEIVED, 1.0),
             ("put into blocks", names::PAYMENTS_PROPOSED, 1.0),
-            ("certified (whole committee)", names::PAYMENTS_CERTIFIED, 1.0),
+            ("certified by all", names::PAYMENTS_CERTIFIED, 1.0),
         ],
     ),
     (
@@ -44,8 +44,8 @@ const CHARTS: [Chart; 6] = [
             ("to peers", names::PEER_BYTES_OUT, 1e-6),
             ("from clients", names::CLIENT_BYTES_IN, 1e-6),
             ("to clients", names::CLIENT_BYTES_OUT, 1e-6),
-            ("all that its machine or container receives", names::NETWORK_BYTES_IN, 1e-6),
-            ("all that it sends", names::NETWORK_BYTES_OUT, 1e-6),
+            ("whole host, in", names::NETWORK_BYTES_IN, 1e-6),
+            ("whole host, out", names::NETWORK_BYTES_OUT, 1e-6),
         ],
     ),
     (
