@@ -46,8 +46,8 @@ impl Chooser {
             }
             Distribution::Retail { vendors, exponent, .. } => {
                 let vendors = (*vendors).clamp(1, accounts - 1);
-                let customer = |index| if index < vendors { 0.0 } else { 1.0 };
-                let popular = |index| if index < vendors { ((index + 1) as f64).powf(-exponent) } else { 0.0 };
+                let customer = |index: usize| if index < vendors { 0.0 } else { 1.0 };
+                let popular = |index: usize| if index < vendors { ((index + 1) as f64).powf(-exponent) } else { 0.0 };
                 (cumulative((0..accounts).map(customer)), cumulative((0..accounts).map(popular)))
             }
         };
