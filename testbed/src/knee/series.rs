@@ -47,7 +47,7 @@ impl Series {
         Ok(series)
     }
 
-    fn add(&mut self, text: &str, window: (i64, i64)) {
+    pub(super) fn add(&mut self, text: &str, window: (i64, i64)) {
         let number = |value: &FieldValue<'_>| match value {
             FieldValue::I64(value) => Some(*value as f64),
             FieldValue::U64(value) => Some(*value as f64),
