@@ -14,11 +14,11 @@ use shardpay_keystore::{parse_amount, parse_reference};
 use shardpay_run::{LoadResult, RunDir, read_acks, read_json, read_latencies};
 use shardpay_types::{Codec as _, Payment, PublicKey, Sequence, Signature, SignedPayment, Timestamp, Transaction};
 
-/// The link on the line that begins with `name`.
+/// The link on the line that begins with `name`; the servers' states stand in the same text.
 fn link(said: &str, name: &str) -> String {
-    let line = said.lines().find_map(|line| line.trim_start().strip_prefix(&format!("{name} ")));
-    let link = line.and_then(|rest| rest.split_whitespace().next());
-    link.unwrap_or_else(|| panic!("no link to the {name}: {said}")).to_owned()
+    let lines = said.lines().filter_map(|line| line.trim_start().strip_prefix(&format!("{name} ")));
+    let mut links = lines.filter_map(|rest| rest.split_whitespace().next()).filter(|word| word.starts_with("http://"));
+    links.next().unwrap_or_else(|| panic!("no link to the {name}: {said}")).to_owned()
 }
 
 #[test]
