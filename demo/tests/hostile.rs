@@ -121,7 +121,7 @@ async fn slow_writers_are_cut_off_and_hold_up_nobody() {
     let slow = |place: usize| async move {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         let mut head = heads[place % heads.len()].to_owned();
-        if place % 2 == 0 && !head.is_empty() && head.starts_with("POST") {
+        if place.is_multiple_of(2) && !head.is_empty() && head.starts_with("POST") {
             head.push_str("content-length: 900\r\n\r\n");
         }
         stream.write_all(head.as_bytes()).await.expect("the head is taken");
