@@ -240,14 +240,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Images { programs: given } => {
-            let images = Images::build(&programs(given)?)?;
-            for (program, name) in images.names() {
-                println!("{program:<9} {name}");
-            }
-            println!("{:.1} MB of programs and libraries in all", images.bytes as f64 / 1e6);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Images { programs: given } => images(&programs(given)?),
         Command::Doctor { start } => doctor(start),
         Command::Grafana { out } => {
             grafana::write(&out)?;
@@ -275,6 +268,15 @@ async fn search(many: Many) -> Result<ExitCode, Failure> {
     print!("{}", knee::report(&record, &dir));
     let found = record.result.is_some_and(|result| result.resolved);
     Ok(if found { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
+}
+
+fn images(programs: &Path) -> Result<ExitCode, Failure> {
+    let images = Images::build(programs)?;
+    for (program, name) in images.names() {
+        println!("{program:<9} {name}");
+    }
+    println!("{:.1} MB of programs and libraries in all", images.bytes as f64 / 1e6);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs of testbeds that live are left alone, as is what they run in.

@@ -116,15 +116,15 @@ fn verdict(dir: &RunDir, spec: &Spec, load: &LoadResult) -> Result<Verdict, Verd
     if dropped.as_ref().is_some_and(|dropped| dropped.kept == Left::None) {
         return Err(VerdictError::Dropped);
     }
-    let open = |node| -> Result<Box<dyn StoreView>, String> {
+    type Opened = Result<Box<dyn StoreView>, String>;
+    let open = |node| -> Opened {
         let mut noted = dropped.iter().flat_map(|dropped| &dropped.nodes);
         match noted.find(|noted| noted.node == Server::Node(node)) {
             Some(noted) => Ok(Box::new(StandIn::open(dir, noted)?)),
             None => Ok(Box::new(NodeStore::open_read_only(&dir.node_store(node)).map_err(|error| error.to_string())?)),
         }
     };
-    let stores: Vec<(NodeId, Result<Box<dyn StoreView>, String>)> =
-        nodes(spec).map(|node| (node, open(node))).collect();
+    let stores: Vec<(NodeId, Opened)> = nodes(spec).map(|node| (node, open(node))).collect();
     let nodes = stores
         .iter()
         .map(|(node, store)| NodeView {
