@@ -33,6 +33,10 @@ impl Control {
         programs: &Path,
     ) -> Result<Self, Failure> {
         let Some(subnet) = deployment.subnet else { return Ok(Self::Local(Local::default())) };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if let Some(warning) = too_much_cpu(spec, cores)? {
+            eprintln!("testbed: {warning}");
+        }
         let images = Images::build(programs)?;
         let dir = &deployment.dir;
         let user = docker::hand_over(dir, spec.load.processes).map_err(Failure::io("chown of the run directory"))?;
@@ -80,6 +84,20 @@ impl Control {
     }
 }
 
+/// Shares that together are more than this machine has are no shares: a warning from there on, an error from twice as
+/// much on.
+fn too_much_cpu(spec: &Spec, cores: usize) -> Result<Option<String>, Failure> {
+    let nodes = spec.committees * spec.nodes_per_committee;
+    let asked = spec.node.cpu_share * nodes as f64;
+    let share = spec.node.cpu_share;
+    let text = format!("node.cpu_share = {share} for {nodes} nodes is {asked:.2} cores; this machine has {cores}");
+    match asked / cores as f64 {
+        times if times >= 2.0 => Err(Failure::Usage(format!("{text}: choose a smaller share or fewer nodes"))),
+        times if times >= 1.0 => Ok(Some(format!("{text}: nodes will get less than their share"))),
+        _ => Ok(None),
+    }
+}
+
 impl Backend for Control {
     fn start(&mut self, launch: &Launch) -> Result<(), BackendError> {
         self.backend().start(launch)
@@ -98,5 +116,23 @@ impl Backend for Control {
             Self::Local(local) => local.usage(server),
             Self::Docker(docker) => docker.usage(server),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_that_are_not_there_are_named() {
+        let spec = |share: f64| {
+            let text = "name = 't'\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 5";
+            Spec::parse("t.toml", text, &[format!("node.cpu_share={share}")]).unwrap()
+        };
+        assert_eq!(too_much_cpu(&spec(0.0), 2).unwrap(), None);
+        assert_eq!(too_much_cpu(&spec(0.17), 2).unwrap(), None);
+        let warning = too_much_cpu(&spec(0.3), 2).unwrap().unwrap();
+        assert!(warning.contains("0.3 for 8 nodes is 2.40 cores; this machine has 2"), "{warning}");
+        assert_eq!(too_much_cpu(&spec(0.5), 2).unwrap_err().exit_code(), 2);
     }
 }
