@@ -116,11 +116,12 @@ function one(root) {
     if (!node) return void (name = null);
     put(heading, `Node ${node.name}: ${node.up ? "up" : `down, not heard for ${number(node.silent_s)} s`}`);
     heading.className = node.up ? "up-text" : "down-text";
+    const now = (text) => (node.up ? text : "not known while it is down");
     facts.set([
-      ["current task", node.task || "–"],
-      ["height, lag, round", `${number(node.height)}, ${number(node.lag)} behind its committee, round ${number(node.round)}`],
-      ["CPU, memory", `${number(node.cpu * 100)} % of a core, ${bytes(node.memory)}`],
-      ["payments", `${number(node.load)} per second put into blocks, ${number(node.mempool)} in the mempool, ${number(node.queued)} in queues`],
+      [node.up ? "current task" : "last task", node.task || "–"],
+      ["height, lag, round", now(`${number(node.height)}, ${number(node.lag)} behind its committee, round ${number(node.round)}`)],
+      ["CPU, memory", now(`${number(node.cpu * 100)} % of a core, ${bytes(node.memory)}`)],
+      ["payments", now(`${number(node.load)} per second put into blocks, ${number(node.mempool)} in the mempool, ${number(node.queued)} in queues`)],
     ]);
     // once in two seconds is enough for its past
     const fresh = name === node.name && at === null && performance.now() - asked < 1900;
