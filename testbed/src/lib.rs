@@ -7,8 +7,8 @@
 pub mod backend;
 pub mod by_hand;
 pub mod cluster;
-mod demo;
 pub mod control;
+mod demo;
 pub mod deploy;
 pub mod docker;
 pub mod experiment;
