@@ -190,3 +190,12 @@ fn no_room_for_a_metric_is_no_zero_and_no_false_alarm() {
     assert!(world.store.intake().not_kept > 0);
     assert!(!world.kinds().contains(&"books"));
 }
+
+#[test]
+fn many_alarms_of_a_kind_are_counted_and_hide_no_other_kind() {
+    let many = (0..15).map(|id| alarm("quorum", id, String::new()));
+    let shown = few_of_each(many.chain([alarm("clock", "0-1", String::new())]).collect());
+    let kinds: Vec<_> = shown.iter().map(|alarm| alarm.kind).collect();
+    assert_eq!((kinds.len(), kinds[11], kinds[12], kinds[13]), (14, "quorum", "clock", "more"));
+    assert_eq!(shown[13].text, "3 more committees are below their quorum");
+}
