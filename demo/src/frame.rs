@@ -259,7 +259,6 @@ impl View<'_> {
                 names::QUEUE_CORE,
                 names::QUEUE_EXECUTION,
                 names::QUEUE_SYNC,
-                names::QUEUE_NOTIFY,
             ];
             Node {
                 name: server.name.to_string(),

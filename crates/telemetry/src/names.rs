@@ -69,13 +69,12 @@ metrics! {
         CREDITS_EXECUTED = "credits_executed", "Messages of other committees consumed.";
         CREDITS_CERTIFIED = "credits_certified", "Messages consumed under certified headers.";
         PEER_TRANSACTIONS_VERIFIED = "peer_transactions_verified", "Transactions of peers' blocks whose signature was checked.";
-        VERIFY_CACHE_HITS = "verify_cache_hits", "Transactions whose signature had been checked before.";
         BLOCKS_PROPOSED = "blocks_proposed", "Own blocks made.";
         BLOCKS_ACCEPTED = "blocks_accepted", "Blocks accepted into the DAG.";
         LEADERS_COMMITTED = "leaders_committed", "Leader slots decided commit.";
         LEADERS_SKIPPED = "leaders_skipped", "Leader slots decided skip.";
         LEADER_TIMEOUTS = "leader_timeouts", "Rounds advanced because the leader timeout ran out.";
-        EQUIVOCATIONS = "equivocations", "Slots in which an author signed two blocks.";
+        EQUIVOCATIONS = "equivocations", "Members found to sign two blocks in one slot.";
         LEDGER_BLOCKS = "ledger_blocks", "Ledger blocks executed.";
         HEADERS_CERTIFIED = "headers_certified", "Headers that got a certificate.";
         PACKS_APPLIED = "packs_applied", "Packs applied.";
@@ -160,7 +159,6 @@ metrics! {
         QUEUE_CORE = "queue_core", "Inputs that wait for the core thread.";
         QUEUE_EXECUTION = "queue_execution", "Orders that wait for the execution thread.";
         QUEUE_SYNC = "queue_sync", "Records that wait for the sync thread.";
-        QUEUE_NOTIFY = "queue_notify", "Certified blocks that wait to be sent to subscribers.";
         QUEUE_PEER_BYTES = "queue_peer_bytes", "Bytes queued to peers.";
         PEERS_CONNECTED = "peers_connected", "Peers connected.";
         CLIENTS_CONNECTED = "clients_connected", "Client connections.";

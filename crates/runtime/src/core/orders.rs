@@ -174,6 +174,9 @@ impl Core {
     }
 
     fn event(&self, event: &Event) {
+        if matches!(event, Event::Equivocation(_)) {
+            self.metrics.recorder.counter(names::EQUIVOCATIONS).add(1);
+        }
         let kind = match event {
             Event::Equivocation(_)
             | Event::StaysOut(_)
