@@ -107,8 +107,8 @@ fn what_cannot_be_done_is_refused_before_anything_starts() {
     let (spec, out) = (dir.path().join("tiny.toml"), dir.path().join("out"));
     fs::write(&spec, SPEC).unwrap();
     let cases: [(&str, &[&str], &str); 4] = [
-        ("run", &[], "tiny.toml:8: grid: belongs to more than one run: 'testbed sweep'"),
-        ("sweep", &["--set", "sweep.budget_s=20"], "2 points × 1 repeats take about"),
+        ("run", &[], "tiny.toml:9: grid: belongs to more than one run: 'testbed sweep'"),
+        ("sweep", &["--set", "sweep.budget_s=10"], "2 points × 1 repeats take about"),
         ("sweep", &["--set", "grid.durability=['fsync','never']"], "durability: unknown variant"),
         ("knee", &["--set", "durability=os"], "the file has no [knee]"),
     ];
