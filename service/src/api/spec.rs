@@ -165,7 +165,11 @@ impl Answer {
         let content = match self {
             Self::Json(schema) => json!({ "application/json": { "schema": reference(schema) } }),
             Self::File(kind) => json!({ kind: { "schema": { "type": "string" } } }),
-            Self::Stream => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
+            Self::Stream => {
+                // what one event is; its data are JSON of the schema that the path names
+                let fields = json!({ "event": { "type": "string" }, "data": { "type": "string" } });
+                json!({ "text/event-stream": { "schema": { "type": "object", "properties": fields } } })
+            }
             Self::Nothing => return json!({ "description": "done" }),
         };
         json!({ "description": "done", "content": content })
