@@ -347,7 +347,9 @@ async fn check(world: &World, process: &Process, sell: bool) {
     let (_, user, _) = world.home.get().expect("settled in");
     let purchases = process.app.purchases.list(user, (u64::MAX >> 1, ""), 10).await.unwrap();
     let [purchase] = purchases.as_slice() else { panic!("asked for once: {purchases:?}") };
-    assert!(purchase.is_final, "{purchase:?}");
+    // a gateway that cannot be asked leaves open what it never charged, and nothing is lost
+    let open = world.outside.mood == Mood::OnlyTells && captured == 0 && purchase.state == "charging";
+    assert!(purchase.is_final || open, "{purchase:?}");
     let given_back = if world.outside.mood == Mood::Refuses { burned } else { 0 };
     assert_eq!(minted, captured + given_back, "one mint per captured charge, one per refused payout: {purchase:?}");
     assert_eq!(paid, burned - given_back, "paid out once what was redeemed");
