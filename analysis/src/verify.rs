@@ -81,7 +81,7 @@ pub fn verify(dir: &Path) -> Result<Verified, VerifyError> {
         Err(error) => verified.mismatches.push(Mismatch::unreadable("manifest.json", &error)),
     }
     if let Err(unreadable) = derived_anew(&paths, &mut verified) {
-        verified.mismatches.push(unreadable);
+        verified.mismatches.push(*unreadable);
     }
     Ok(verified)
 }
@@ -114,7 +114,7 @@ fn with_manifest(paths: &RunDir, manifest: &Manifest, verified: &mut Verified) {
 }
 
 /// Verdict, summary and what raw files say of each other; the error is a file that cannot be read.
-fn derived_anew(paths: &RunDir, verified: &mut Verified) -> Result<(), Mismatch> {
+fn derived_anew(paths: &RunDir, verified: &mut Verified) -> Result<(), Box<Mismatch>> {
     let read = |file: &str, error: RunError| Mismatch::unreadable(file, &error);
     let spec = Spec::load(&paths.spec(), &[]).map_err(|error: SpecError| Mismatch::unreadable("spec.toml", &error))?;
     let record: RunRecord = read_json(&paths.record()).map_err(|error| read("run.json", error))?;
@@ -138,7 +138,7 @@ fn derived_anew(paths: &RunDir, verified: &mut Verified) -> Result<(), Mismatch>
                 .unchecked
                 .push("the stores were dropped (stores.json): the verdict is taken as it stands".to_owned());
         }
-        Err(error) => return Err(raw(error)),
+        Err(error) => return Err(raw(error).into()),
     }
     acknowledged(paths, &spec, &mut verified.mismatches).map_err(|error| read("loadgen", error))?;
     let load = LoadResult::of_run(paths, spec.load.processes).map_err(|error| read("loadgen", error))?;

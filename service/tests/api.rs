@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::world::{GATEWAY_SECRET, PASSWORD, World};
+use common::world::{GATEWAY_SECRET, World};
 use common::{Asker, card, cash_out, idempotency_key, payment};
 use serde_json::{Value, json};
 use shardpay_crypto::Signer as _;

@@ -414,7 +414,8 @@ async fn every_task_event_reaches_the_demo_app() {
         let text = |value: &Value| value.as_str().expect("text").to_owned();
         let mut came: Vec<(String, String)> = came.map(|event| (text(&event[2]), text(&event[6]))).collect();
         let mut sent: Vec<(String, String)> = events_of(part).map(|(_, server, text)| (server, text)).collect();
-        (came.sort(), sent.sort());
+        came.sort();
+        sent.sort();
         assert_eq!(came, sent);
     }
 }

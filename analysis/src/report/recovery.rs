@@ -107,7 +107,7 @@ fn of_run(run: &Run, seconds: &[Second]) -> Vec<Event> {
     let Some(first) = begins.first().copied() else { return Vec::new() };
     let steady = seconds.iter().filter(|second| second.at >= run.summary.warmup.cut_s && second.at < first);
     let before = mean(&steady.map(|second| second.certified).collect::<Vec<f64>>());
-    if !(before > 0.0) {
+    if before.is_nan() || before <= 0.0 {
         return Vec::new();
     }
     let event = |(index, at): (usize, &f64)| {

@@ -22,7 +22,7 @@ pub(super) fn check(
     (record, load): (&RunRecord, &LoadResult),
     stated: &Summary,
     found: &mut Vec<Mismatch>,
-) -> Result<(), Mismatch> {
+) -> Result<(), Box<Mismatch>> {
     const FILE: &str = "resources.csv";
     let text = fs::read_to_string(paths.resources()).map_err(|error| Mismatch::unreadable(FILE, &error))?;
     let (samples, memory) = read(&text).ok_or_else(|| Mismatch::unreadable(FILE, &"a line that is no sample"))?;
