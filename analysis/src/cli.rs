@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use crate::compare::{self, EFFECT_MIN};
 use crate::history;
 use crate::report::{self, Written};
-use crate::runs::{Run, runs_at};
+use crate::runs::{Run, RunsError, dirs_at, runs_at};
 use crate::verify::verify;
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 a regression, or a run that does not verify; 2 nothing could be said.";
@@ -102,25 +102,26 @@ pub fn main() -> ExitCode {
 fn carry_out(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Verify { runs, manifest } => {
-            let runs = all_runs(&runs)?;
+            // what a damaged run holds is for `verify` to judge
+            let dirs = each_at(&runs, dirs_at)?;
             if let Some(digest) = &manifest {
-                anyhow::ensure!(runs.len() == 1, "--manifest is the digest of one run, these are {}", runs.len());
-                let is = shardpay_run::file_digest(&shardpay_run::RunDir::new(&runs[0].dir).manifest())?;
+                anyhow::ensure!(dirs.len() == 1, "--manifest is the digest of one run, these are {}", dirs.len());
+                let is = shardpay_run::file_digest(&shardpay_run::RunDir::new(&dirs[0]).manifest())?;
                 if is != *digest {
-                    println!("{}: manifest.json has the SHA-256 {is}, not {digest}", runs[0].dir.display());
+                    println!("{}: manifest.json has the SHA-256 {is}, not {digest}", dirs[0].display());
                     return Ok(false);
                 }
             }
-            verify_all(&runs)
+            verify_all(&dirs)
         }
         Command::Compare { first, second, effect_min, json, out, svg } => {
             compare_all([&first, &second], effect_min, json, out.map(|out| (out, svg)))
         }
         Command::History { runs, effect_min, out, svg } => {
-            follow(&all_runs(&runs)?, effect_min, out.map(|out| (out, svg)))
+            follow(&each_at(&runs, runs_at)?, effect_min, out.map(|out| (out, svg)))
         }
         Command::Report { runs, out, svg } => {
-            let runs = all_runs(&runs)?;
+            let runs = each_at(&runs, runs_at)?;
             let written = report::write(&runs, &out).with_context(|| format!("writing {}", out.display()))?;
             println!("{} figures of {} runs: {}", written.figures.len(), runs.len(), written.page.display());
             draw(&written, svg)?;
@@ -179,18 +180,19 @@ fn draw(written: &Written, svg: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn all_runs(paths: &[PathBuf]) -> anyhow::Result<Vec<Run>> {
+/// What lies at each of the paths, in their order.
+fn each_at<T>(paths: &[PathBuf], at: fn(&Path) -> Result<Vec<T>, RunsError>) -> Result<Vec<T>, RunsError> {
     let mut all = Vec::new();
     for path in paths {
-        all.extend(runs_at(path)?);
+        all.extend(at(path)?);
     }
     Ok(all)
 }
 
-fn verify_all(runs: &[Run]) -> anyhow::Result<bool> {
+fn verify_all(dirs: &[PathBuf]) -> anyhow::Result<bool> {
     let mut fine = true;
-    for run in runs {
-        fine &= verify_one(&run.dir)?;
+    for dir in dirs {
+        fine &= verify_one(dir)?;
     }
     Ok(fine)
 }

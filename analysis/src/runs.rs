@@ -85,13 +85,18 @@ const DEPTH_MAX: usize = 3;
 
 /// The runs at a path: the run directory itself, or the finished runs below it, in the order of their paths.
 pub fn runs_at(path: &Path) -> Result<Vec<Run>, RunsError> {
+    dirs_at(path)?.iter().map(|dir| Run::load(dir)).collect()
+}
+
+/// The directories of those runs, whose files may be damaged.
+pub fn dirs_at(path: &Path) -> Result<Vec<PathBuf>, RunsError> {
     let mut dirs = Vec::new();
     find(path, DEPTH_MAX, &mut dirs)?;
     dirs.sort();
     if dirs.is_empty() {
         return Err(RunsError::NoRuns(path.to_owned()));
     }
-    dirs.iter().map(|dir| Run::load(dir)).collect()
+    Ok(dirs)
 }
 
 fn find(dir: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RunsError> {
