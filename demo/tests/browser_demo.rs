@@ -7,8 +7,11 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{Demo, PATIENCE};
@@ -29,6 +32,8 @@ cross = "natural"
 kind = "poisson"
 per_second = 400
 "#;
+/// The rows of the services' operations.
+const OPERATIONS: &str = "[...document.querySelector('#main table tbody').rows]";
 const PASSWORD: &str = "a password of the account";
 /// A node that is killed is told within the three seconds of silence, and this for the testbed's command and the page.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
@@ -115,6 +120,55 @@ async fn use_the_service(url: String) {
     }
 }
 
+/// A customer at the command line, who buys coins, pays the shop and cashes out, until the value is dropped.
+struct Customer {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Customer {
+    fn start(dir: &Path, service: &str) -> Self {
+        let card = json!({ "number": "4242424242424242", "expiry": "12/39", "cvc": "123", "holder": "Alice Example" });
+        for (file, text) in [("password", PASSWORD), ("passphrase", PASSWORD), ("card.json", &card.to_string())] {
+            std::fs::write(dir.join(file), text).expect("ours");
+        }
+        let dir = dir.to_owned();
+        let account = ["--service", service, "--user", "alice", "--password-file", "password"].map(str::to_owned);
+        let ended = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&ended);
+        let run = move |arguments: &[&str], account: &[String]| {
+            let mut wallet = Command::new(program("wallet"));
+            wallet.current_dir(&dir).stdin(Stdio::null()).stdout(Stdio::null()).args(arguments).args(account);
+            wallet.args("--keystore keystore.json --passphrase-file passphrase".split(' '));
+            let ended = wallet.status().expect("the wallet starts");
+            assert!(ended.success(), "wallet {arguments:?}: {ended}");
+        };
+        let thread = std::thread::spawn(move || {
+            run(&["new"], &[]);
+            run(&["register"], &account);
+            while !until.load(Ordering::Relaxed) {
+                run(&["buy", "9", "--card-file", "card.json"], &account);
+                run(&["pay", "vendor", "4", "--reference", "tea"], &account);
+                let iban = ["cash-out", "5", "--iban", "DE89370400440532013000", "--holder", "Alice Example"];
+                run(&iban, &account);
+            }
+        });
+        Self { ended, thread: Some(thread) }
+    }
+
+    /// Ends it, and fails when it had failed.
+    fn end(mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.thread.take().expect("until now").join().expect("the customer was served to the end");
+    }
+}
+
+impl Drop for Customer {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
 async fn go(browser: &Browser, page: &str) {
     browser.script(&format!("location.hash = '#/{page}';"), vec![]).await;
     browser.until(&format!("{EMPTY}.length === 0 && document.querySelectorAll('#main h1').length")).await;
@@ -128,6 +182,14 @@ async fn pages(browser: &Browser) {
         let found = browser.script("return document.querySelectorAll('.js-plotly-plot').length;", vec![]).await;
         assert_eq!(found, count, "charts of {page}");
         let name = page.split('/').next().expect("a name");
+        if name == "services" {
+            // all six operations were carried out, and the page knows how long they took
+            browser
+                .until(&format!(
+                    "{OPERATIONS}.length === 6 && {OPERATIONS}.every((row) => Number(row.cells[1].textContent) > 0)"
+                ))
+                .await;
+        }
         if name == "log" {
             // hundreds of rows
             browser.screen("demo-log").await;
@@ -232,6 +294,7 @@ async fn a_run_is_seen_in_a_browser() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut cluster = Cluster::start();
     let user = tokio::spawn(use_the_service(cluster.service.clone()));
+    let customer = Customer::start(cluster.dir.path(), &cluster.service);
     let browser = Browser::start_sized(1400, 900).await;
     browser.open(&format!("{}/", cluster.demo)).await;
     browser.see(".cards").await;
@@ -260,6 +323,7 @@ async fn a_run_is_seen_in_a_browser() {
 
     assert!(!user.is_finished(), "the service answered to the end");
     user.abort();
+    tokio::task::spawn_blocking(|| customer.end()).await.expect("it ends");
     cluster.stop();
     let run = cluster.run().display().to_string();
     tokio::time::timeout(2 * PATIENCE, replay(&browser, &run, killed_at)).await.expect("the run is shown in time");

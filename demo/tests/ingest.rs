@@ -1,7 +1,7 @@
 //! How many points a second one core takes, and what ten minutes of 256 nodes take in memory.
 //!
 //! A measurement, so it is ignored unless asked for: on a machine that does nothing else,
-//! `cargo test --release -p shardpay-demo --test ingest -- --include-ignored --nocapture`. The app is tied to one core
+//! `cargo test --release --workspace --test ingest -- --include-ignored --nocapture`. The app is tied to one core
 //! by `taskset`; 256 servers (64 × 4) send it ten minutes of telemetry, gzipped, ten seconds in a write, as they would
 //! after an outage. A rate counts the app's own processor time: HTTP, unpacking, reading and keeping.
 

@@ -2,7 +2,7 @@
 //! page's main thread is, its longest task, updates per second, the first paint, and what the app itself uses.
 //!
 //! A measurement, so it is ignored unless asked for: on a machine that does nothing else,
-//! `cargo test --release -p shardpay-demo --test smooth -- --include-ignored --nocapture`. It prints what it
+//! `cargo test --release --workspace --test smooth -- --include-ignored --nocapture`. It prints what it
 //! measured, and fails where a page is not smooth.
 
 mod common;
