@@ -3,6 +3,8 @@
 //! Panels flow from left to right over the 24 columns of a page. Every panel names its unit, explains itself in
 //! its description and has a legend; where a value is bad, thresholds say from when on.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::query::{self, marks};
@@ -285,9 +287,21 @@ impl Dashboard {
             }],
             "panels": panels,
         });
-        let mut text = serde_json::to_string_pretty(&page).expect("a page is plain data");
+        let mut text = serde_json::to_string_pretty(&sorted(page)).expect("a page is plain data");
         text.push('\n');
         text
+    }
+}
+
+/// Keys by name: whether `serde_json` keeps them as written depends on what else is in a build.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<String, Value> = fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            fields.into_iter().collect()
+        }
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        plain => plain,
     }
 }
 
