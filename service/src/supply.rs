@@ -74,11 +74,14 @@ pub async fn supply(app: &App) -> Result<Supply, StoreError> {
     let sql = "SELECT committee, height, ledger_us, balances, burned, sent, suspense, minted, received FROM cursors \
                ORDER BY committee";
     let cursors = tx.read(sql, &[]).await?;
+    // a certified mint made its coins, though they may be on their way to another committee yet
     let sql = "SELECT \
-        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM purchases WHERE state IN ('captured', 'minting', 'refunding')), \
-        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM purchases WHERE state = 'done'), \
-        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM cash_outs WHERE state IN ('redeemed', 'paying', 'returning')), \
-        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM cash_outs WHERE state = 'returned'), \
+        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM purchases WHERE state IN ('captured', 'minting', 'refunding') \
+           AND NOT EXISTS (SELECT 1 FROM transactions AS mint WHERE mint.txid = purchases.txid AND mint.state IN ('certified', 'credited'))), \
+        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM cash_outs WHERE state IN ('redeemed', 'paying', 'returning') \
+           AND NOT EXISTS (SELECT 1 FROM transactions AS mint WHERE mint.txid = cash_outs.return_txid AND mint.state IN ('certified', 'credited'))), \
+        (SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM transactions \
+           WHERE purpose IN ('purchase', 'return') AND state IN ('certified', 'credited')), \
         (SELECT CAST(COALESCE(SUM(cents), 0) AS BIGINT) FROM sandbox_charges WHERE state = 'captured'), \
         (SELECT CAST(COALESCE(SUM(cents), 0) AS BIGINT) FROM sandbox_charges WHERE state = 'captured' AND disputed = 2), \
         (SELECT CAST(COALESCE(SUM(cents), 0) AS BIGINT) FROM sandbox_payouts WHERE state = 'paid')";
@@ -87,8 +90,8 @@ pub async fn supply(app: &App) -> Result<Supply, StoreError> {
     let books: Vec<_> = cursors.iter().map(|row| totals(row, 3)).collect();
     let audited = Audited::of(&books);
     let of = |column: usize| i128::from(sums.int(column));
-    let (captured, done, redeemed, returned) = (of(0), of(1), of(2), of(3));
-    let (charged, charged_back, paid) = (micros(sums.count(4)), micros(sums.count(5)), micros(sums.count(6)));
+    let (captured, redeemed, minted) = (of(0), of(1), of(2));
+    let (charged, charged_back, paid) = (micros(sums.count(3)), micros(sums.count(4)), micros(sums.count(5)));
     let bank = charged - charged_back - paid;
     let difference = bank + charged_back - (audited.in_circulation + captured + redeemed);
     let committees = cursors.iter().zip(&books).map(|(row, books)| {
@@ -115,7 +118,7 @@ pub async fn supply(app: &App) -> Result<Supply, StoreError> {
         captured_not_minted: signed_decimal(captured),
         redeemed_not_paid: signed_decimal(redeemed),
         charged_back: signed_decimal(charged_back),
-        minted_elsewhere: signed_decimal(audited.minted - done - returned),
+        minted_elsewhere: signed_decimal(audited.minted - minted),
         agrees: audited.conserved && difference == 0,
         difference: signed_decimal(difference),
     })

@@ -156,6 +156,9 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
         self.screen(name).await;
         self.devtools("Emulation.clearDeviceMetricsOverride", json!({})).await;
+        // laid out again, or the next click goes where something stood before
+        let drawn = "await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));";
+        self.run(drawn, Value::Null).await;
     }
 
     /// A picture of what the screen shows.

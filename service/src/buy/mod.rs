@@ -8,5 +8,5 @@ pub mod gateway;
 mod purchases;
 pub mod sandbox;
 
-pub(crate) use purchases::mint_certified;
+pub(crate) use purchases::mint_credited;
 pub use purchases::{NewPurchase, Purchase, PurchaseState, Purchases};

@@ -1,4 +1,4 @@
-//! The workflow of a purchase: charge → mint → certified, or a refund.
+//! The workflow of a purchase: charge → mint → credited, or a refund.
 //!
 //! Guarantees, whatever is killed between any two steps and whatever is told twice: a captured charge gets
 //! exactly one mint, or is refunded and gets none.
@@ -45,7 +45,7 @@ words! {
         Captured = "captured",
         /// The mint is signed.
         Minting = "minting",
-        /// The mint is certified.
+        /// The coins are in the account.
         Done = "done",
         /// Nothing was charged.
         Declined = "declined",
@@ -384,8 +384,8 @@ fn deposit(transaction: &Transaction) -> shardpay_types::DepositRef {
     }
 }
 
-/// The mint stands in a certified block.
-pub(crate) async fn mint_certified(
+/// The minted coins are in the buyer's account, by a certified block.
+pub(crate) async fn mint_credited(
     tx: &mut Tx,
     id: &str,
     now_us: u64,

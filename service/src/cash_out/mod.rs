@@ -10,4 +10,4 @@ pub mod sandbox;
 mod workflow;
 
 pub use workflow::{CashOut, CashOutState, CashOuts, NewCashOut, payout_ref};
-pub(crate) use workflow::{redeem_certified, redeem_rejected, return_certified};
+pub(crate) use workflow::{redeem_certified, redeem_rejected, return_credited};

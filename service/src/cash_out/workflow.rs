@@ -314,8 +314,8 @@ pub(crate) async fn redeem_rejected(
     Ok(())
 }
 
-/// The mint that gives back stands in a certified block.
-pub(crate) async fn return_certified(
+/// The coins that a mint gives back are in the account, by a certified block.
+pub(crate) async fn return_credited(
     tx: &mut Tx,
     txid: &str,
     now_us: u64,

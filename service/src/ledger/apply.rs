@@ -211,17 +211,27 @@ async fn purpose_fulfilled(
     fact: &ExecutedFact,
     changes: &mut Vec<Change>,
 ) -> Result<(), StoreError> {
-    let txid = fact.txid.to_string();
-    let sql = "SELECT purpose, purpose_id FROM transactions WHERE txid = $1";
-    let Some(row) = tx.read_one(sql, &[Value::text(&txid)]).await? else { return Ok(()) };
     let applied = fact.outcome == Outcome::Applied;
-    let id = row.text(1);
-    match row.opt_text(0).and_then(Purpose::parse) {
-        Some(Purpose::Purchase) if applied => buy::mint_certified(tx, id, place.now_us, changes).await,
-        Some(Purpose::CashOut) => cash_out::redeem_certified(tx, id, applied, place.now_us, changes).await,
-        Some(Purpose::Return) if applied => cash_out::return_certified(tx, id, place.now_us, changes).await,
-        Some(Purpose::Purchase | Purpose::Return | Purpose::Refund) | None => Ok(()),
+    match purpose_of(tx, &fact.txid).await? {
+        Some((Purpose::CashOut, id)) => cash_out::redeem_certified(tx, &id, applied, place.now_us, changes).await,
+        Some(_) if applied && fact.credited_by.is_none() => coins_arrived(tx, &fact.txid, place.now_us, changes).await,
+        Some(_) | None => Ok(()),
     }
+}
+
+/// The coins of a transaction are in the recipient's account: what was minted for somebody can be spent.
+async fn coins_arrived(tx: &mut Tx, txid: &TxId, now_us: u64, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+    match purpose_of(tx, txid).await? {
+        Some((Purpose::Purchase, id)) => buy::mint_credited(tx, &id, now_us, changes).await,
+        Some((Purpose::Return, id)) => cash_out::return_credited(tx, &id, now_us, changes).await,
+        Some((Purpose::CashOut | Purpose::Refund, _)) | None => Ok(()),
+    }
+}
+
+async fn purpose_of(tx: &mut Tx, txid: &TxId) -> Result<Option<(Purpose, String)>, StoreError> {
+    let sql = "SELECT purpose, purpose_id FROM transactions WHERE txid = $1 AND purpose IS NOT NULL";
+    let row = tx.read_one(sql, &[Value::text(txid.to_string())]).await?;
+    Ok(row.and_then(|row| Some((Purpose::parse(row.text(0))?, row.text(1).to_owned()))))
 }
 
 async fn credit(tx: &mut Tx, place: Place, fact: &CreditFact, changes: &mut Vec<Change>) -> Result<(), StoreError> {
@@ -274,6 +284,7 @@ async fn mark_credited(
         return Ok(tx.read_one(sql, &[Value::text(&id)]).await?.is_some());
     }
     changes.push(Change::Transaction(*txid));
+    coins_arrived(tx, txid, now_us, changes).await?;
     let row = tx.read_one("SELECT bytes FROM transactions WHERE txid = $1", &[Value::text(&id)]).await?;
     if let Some(transaction) = row.and_then(|row| Transaction::from_bytes(row.bytes(0)).ok()) {
         merchant::payment_final(tx, (now_us, ledger_us), &transaction, &id, changes).await?;
