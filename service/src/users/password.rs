@@ -3,10 +3,10 @@
 //! A hash takes tens of milliseconds and 19 MiB on purpose. Without a bound a few hundred logins at once would
 //! take all memory; with it they wait, and who waits too long is told `busy`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,8 @@ impl Default for Cost {
 pub struct Passwords {
     permits: Arc<Semaphore>,
     cost: Cost,
+    /// The memory of each hash at work, kept for the next: given back, it would stay with the allocator's arenas.
+    memories: Arc<Mutex<Vec<Vec<Block>>>>,
     /// The hash of no password: checked when the user is unknown, so that the time says nothing.
     nobody: Arc<String>,
 }
@@ -47,15 +49,15 @@ impl Passwords {
     /// With this cost.
     pub fn new(cost: Cost) -> Self {
         let nobody = Arc::new(written(cost, &random_bytes(), &random_bytes()));
-        Self { permits: Arc::new(Semaphore::new(cost.parallel)), cost, nobody }
+        Self { permits: Arc::new(Semaphore::new(cost.parallel)), cost, memories: Arc::default(), nobody }
     }
 
     /// The hash to store.
     pub async fn hash(&self, password: Secret) -> Result<String, Problem> {
         let cost = self.cost;
-        self.at_work(move || {
+        self.at_work(move |memory| {
             let salt = random_bytes::<16>();
-            compute(cost, &password, &salt).map(|hash| written(cost, &salt, &hash))
+            compute(cost, &password, &salt, memory).map(|hash| written(cost, &salt, &hash))
         })
         .await?
         .ok_or_else(|| Problem::new(Code::Internal, "the password cannot be hashed"))
@@ -65,31 +67,40 @@ impl Passwords {
     pub async fn check(&self, password: Secret, stored: Option<String>) -> Result<bool, Problem> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.nobody.to_string());
-        self.at_work(move || {
+        self.at_work(move |memory| {
             let Some((cost, salt, expected)) = read(&stored) else { return false };
-            let found = compute(cost, &password, &salt);
+            let found = compute(cost, &password, &salt, memory);
             known && found.is_some_and(|found| bool::from(found.ct_eq(&expected)))
         })
         .await
     }
 
-    async fn at_work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    async fn at_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Vec<Block>) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
         let busy = || Problem::new(Code::Busy, "too many logins at the moment").retry_after(2_000);
         let permit = tokio::time::timeout(WAIT, self.permits.clone().acquire_owned()).await;
         let permit = permit.map_err(|_| busy())?.map_err(|_| busy())?;
+        let memories = self.memories.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            work()
+            let all = || memories.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = all().pop().unwrap_or_default();
+            let result = work(&mut memory);
+            all().push(memory);
+            result
         });
         task.await.map_err(|_| Problem::new(Code::Internal, "hashing failed"))
     }
 }
 
-fn compute(cost: Cost, password: &str, salt: &[u8; 16]) -> Option<[u8; 32]> {
+fn compute(cost: Cost, password: &str, salt: &[u8; 16], memory: &mut Vec<Block>) -> Option<[u8; 32]> {
     let params = Params::new(cost.memory_kib, cost.passes, 1, Some(32)).ok()?;
+    memory.resize(params.block_count(), Block::default());
     let mut out = [0; 32];
     let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    argon.hash_password_into(password.as_bytes(), salt, &mut out).ok()?;
+    argon.hash_password_into_with_memory(password.as_bytes(), salt, &mut out, memory.as_mut_slice()).ok()?;
     Some(out)
 }
 
@@ -124,6 +135,7 @@ mod tests {
         assert!(passwords.check(text("correct horse"), Some(stored.clone())).await.unwrap());
         assert!(!passwords.check(text("correct horsf"), Some(stored)).await.unwrap());
         assert!(!passwords.check(text("correct horse"), None).await.unwrap());
+        assert_eq!(passwords.memories.lock().unwrap().len(), 1, "one after the other, in the same memory");
     }
 
     #[tokio::test]
