@@ -20,7 +20,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
                       response_schema_conformance,unsupported_method";
 /// Requests per operation and phase.
 const EXAMPLES: &str = "20";
-const LASTS_MAX: Duration = Duration::from_secs(85);
+const LASTS_MAX: Duration = Duration::from_secs(150);
 
 fn schemathesis() -> PathBuf {
     let python = std::env::var_os("SHARDPAY_PYTHON").map(PathBuf::from);
@@ -36,16 +36,9 @@ async fn probe(world: &World, asker: &Asker, which: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let mut command = tokio::process::Command::new(schemathesis());
     command.current_dir(dir.path()).args(["run", &format!("{}/v1/openapi.json", world.base), "--checks", CHECKS]);
-    command.args([
-        "--phases",
-        "examples,coverage,fuzzing",
-        "--max-examples",
-        EXAMPLES,
-        "--workers",
-        "2",
-        "--seed",
-        "7",
-    ]);
+    // one worker: CPython 3.11 cannot read syntax trees in two threads at once (hypothesis does)
+    command.args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES]);
+    command.args(["--workers", "1", "--seed", "7"]);
     command.args(["--request-timeout", "20", "--no-color", "--suppress-health-check", "all", "--warnings", "off"]);
     command.args(["--max-response-time", "15", "--no-shrink", "--generation-database", "none"]).args(which);
     command.args(["--header", &format!("Authorization: Bearer {}", asker.token.as_deref().unwrap())]);
