@@ -14,6 +14,8 @@ use shardpay_transport::{ClientLimits, Identity, PeerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::bends::{Bends, Place};
+use crate::conditions::Watched;
 use crate::config::Config;
 use crate::control::Control;
 use crate::follow::{Follower, Peers};
@@ -27,7 +29,7 @@ const KEY_CACHE: usize = 65_536;
 const META_GENESIS: &str = "genesis";
 
 /// Runs a node until it is told to stop. An error names what is wrong.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(config: Config, bends: Bends) -> anyhow::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let stopped = async {
         tokio::select! {
@@ -36,7 +38,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         }
     };
     tokio::pin!(stopped);
-    let start = start(&config);
+    let start = start(&config, bends);
     let mut running = tokio::select! {
         running = start => running?,
         // nothing has been promised yet
@@ -68,7 +70,8 @@ struct Running {
     stop: mpsc::Receiver<()>,
 }
 
-async fn start(config: &Config) -> anyhow::Result<Running> {
+async fn start(config: &Config, bends: Bends) -> anyhow::Result<Running> {
+    shardpay_runtime::set_clock_skew(config.clock_skew_ms);
     let (seed, keypair) = keyfile::read(&config.key_file)?;
     let keypair = Arc::new(keypair);
     let signaler = SignalerClient::new(&config.signaler)?;
@@ -103,6 +106,8 @@ async fn start(config: &Config) -> anyhow::Result<Running> {
     let opened = open_store(config, &genesis, &keypair)?;
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    let Bends { bend, peers: choose, hidden } = bends;
+    let place = Place { own, chain: genesis.chain, plan: genesis.plan.clone(), keypair: keypair.clone() };
     let parts = NodeParts {
         config: config.runtime(own, genesis.chain, u64::from_le_bytes(seed)),
         genesis: genesis.plan.clone(),
@@ -112,11 +117,20 @@ async fn start(config: &Config) -> anyhow::Result<Running> {
         records: opened.records,
         ports,
         recorder: recorder.clone(),
+        bend: bend.map(|make| make(place)),
     };
     // opening reads all accounts: not on the network's threads
     let (node, events) = tokio::task::spawn_blocking(move || Node::start(parts)).await??;
     let node = Arc::new(node);
-    node.set_peers(Peers::kept(&config.data_dir).addresses(&node.plan(), own));
+    let mut conditions = config.conditions.clone().map(|path| Watched::new(path, config.clock_skew_ms));
+    if let Some(conditions) = &mut conditions {
+        conditions.look(&node);
+    }
+    let kept = Peers::kept(&config.data_dir).addresses(&node.plan(), own);
+    node.set_peers(match &choose {
+        Some(choose) => choose(kept),
+        None => kept,
+    });
     tracing::info!(committee = own.committee.index(), member = own.member.index(), chain = %genesis.chain, "running");
 
     let (stop, stopped) = mpsc::channel(1);
@@ -130,6 +144,9 @@ async fn start(config: &Config) -> anyhow::Result<Running> {
         let series = Series::open(&config.data_dir, recorder, pusher).context("series.lp")?;
         tasks.spawn(series.run(node.clone(), opened.store.clone(), every));
     }
+    if let Some(conditions) = conditions {
+        tasks.spawn(conditions.run(node.clone()));
+    }
     let follower = Follower {
         node: node.clone(),
         signaler,
@@ -138,6 +155,8 @@ async fn start(config: &Config) -> anyhow::Result<Running> {
         addresses,
         data_dir: config.data_dir.clone(),
         report: config.report,
+        choose,
+        hidden,
     };
     tasks.spawn(follower.run(events));
     Ok(Running { node, store: opened.store, tasks, stop: stopped })

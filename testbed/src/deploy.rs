@@ -16,6 +16,8 @@ use shardpay_types::{CommitteeId, MemberIndex, NodeId, PublicKey};
 use thiserror::Error;
 
 use crate::backend::Launch;
+use crate::byzantine;
+use crate::conditions::{self, Conditions};
 use crate::demo::{self, Demo};
 use crate::docker::{DockerError, Subnet};
 use crate::places::Places;
@@ -88,8 +90,19 @@ pub struct Deployment {
     pub subnet: Option<Subnet>,
 }
 
-/// Writes keys and configurations of `spec` into `root`; with a demo app, to which all servers push, if wanted.
-pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Result<Deployment, DeployError> {
+/// What is prepared beside signaler and nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A demo app, to which all servers push.
+    pub demo: bool,
+    /// Nodes that follow their conditions, whether or not the spec changes any.
+    pub by_hand: bool,
+}
+
+/// Writes keys and configurations of `spec` into `root`.
+pub fn deploy(spec: &Spec, root: &Path, programs: &Path, wanted: Wanted) -> Result<Deployment, DeployError> {
+    let with_demo = wanted.demo;
+    byzantine::check_program(spec, programs)?;
     let always = [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")];
     for server in always.into_iter().chain(with_demo.then_some(Server::Demo)) {
         let path = programs.join(server.program());
@@ -115,6 +128,7 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
     }
     let push = demo.as_ref().map(Demo::push);
     let told = places.signaler_url(&signaler);
+    let conditions = wanted.by_hand || conditions::are_needed(spec);
     let mut allowed = String::new();
     for node in nodes(spec) {
         let data_dir = dir.node(node);
@@ -122,9 +136,13 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
         let key = new_key(&data_dir.join("key"))?;
         allowed.push_str(&format!("{key}  # {}\n", Server::Node(node)));
         let (peers, clients) = places.node(node)?;
-        let settings = NodeSettings { signaler: &told, peers, clients, push: push.as_ref() };
+        let settings = NodeSettings { signaler: &told, peers, clients, push: push.as_ref(), conditions };
         write_whole(&dir.node_config(node), node_config(spec, &data_dir, &settings).as_bytes())?;
-        launches.push(node_launch(&dir, node, programs));
+        launches.push(byzantine::bend(spec, &dir, node, node_launch(&dir, node, programs)));
+    }
+    byzantine::write_forks(spec, &dir, &mut places)?;
+    if conditions {
+        Conditions::new(&dir, spec).begin()?;
     }
     write_signaler(spec, &dir, SignalerSettings { listen, issuer: &issuer, push: push.as_ref() }, &allowed)?;
     write_whole(&dir.spec(), spec.to_toml().as_bytes())?;
@@ -251,6 +269,8 @@ struct NodeSettings<'a> {
     peers: SocketAddr,
     clients: SocketAddr,
     push: Option<&'a toml::Value>,
+    /// Whether it follows a file of conditions.
+    conditions: bool,
 }
 
 fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
@@ -268,6 +288,9 @@ fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> Str
     set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
     if let Some(push) = settings.push {
         set("telemetry_push", push.clone());
+    }
+    if settings.conditions {
+        set("conditions", data_dir.join("conditions.json").display().to_string().into());
     }
     if data_dir.join("control.sock").as_os_str().len() > SOCKET_PATH_MAX {
         // a path that is short and belongs to this node only: its client port is nobody else's
@@ -304,7 +327,7 @@ mod tests {
     #[test]
     fn every_node_gets_a_key_a_place_and_ports_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path()), false).unwrap();
+        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path()), Wanted::default()).unwrap();
         assert_eq!(deployment.launches.len(), 9);
         let run = &deployment.dir;
         let allowed = fs::read_to_string(run.signaler().join("allow-list")).unwrap();
@@ -331,8 +354,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         let out = dir.path().join("run");
-        deploy(&spec(), &out, &programs, false).unwrap();
-        assert!(matches!(deploy(&spec(), &out, &programs, false), Err(DeployError::Occupied { .. })));
+        deploy(&spec(), &out, &programs, Wanted::default()).unwrap();
+        assert!(matches!(deploy(&spec(), &out, &programs, Wanted::default()), Err(DeployError::Occupied { .. })));
     }
 
     #[test]
@@ -340,7 +363,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         fs::remove_file(programs.join("signaler")).unwrap();
-        let error = deploy(&spec(), &dir.path().join("run"), &programs, false).unwrap_err();
+        let error = deploy(&spec(), &dir.path().join("run"), &programs, Wanted::default()).unwrap_err();
         assert!(error.to_string().contains("bin/signaler is missing: build everything"), "{error}");
         assert!(!dir.path().join("run").exists());
     }
@@ -352,6 +375,7 @@ mod tests {
             peers: "127.0.0.1:1".parse().unwrap(),
             clients: "127.0.0.1:2".parse().unwrap(),
             push: None,
+            conditions: false,
         };
         let deep = format!("/{}", "x".repeat(120));
         let config: toml::Table = node_config(&spec(), Path::new(&deep), &settings).parse().unwrap();

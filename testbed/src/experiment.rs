@@ -9,8 +9,9 @@ use shardpay_run::{
 };
 
 use crate::backend::State;
+use crate::conditions::Conditions;
 use crate::control::Control;
-use crate::deploy::{deploy, loadgen_launch, nodes, progress_file};
+use crate::deploy::{Wanted, deploy, loadgen_launch, nodes, progress_file};
 use crate::failure::Failure;
 use crate::faults::Faults;
 use crate::interrupt::Interrupt;
@@ -53,7 +54,7 @@ pub struct Outcome {
 pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrupt) -> Result<Outcome, Failure> {
     let Experiment { spec, out, programs, with_demo } = experiment;
     let root = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-{}", spec.name, timestamp())));
-    let deployment = deploy(&spec, &root, &programs, with_demo)?;
+    let deployment = deploy(&spec, &root, &programs, Wanted { demo: with_demo, by_hand: false })?;
     write_record(&spec, &deployment.dir)?;
     let mut launches = deployment.launches.clone();
     launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
@@ -169,7 +170,7 @@ impl Load {
         Ok(Self {
             spec: spec.clone(),
             readers: (0..spec.load.processes).map(reader).collect(),
-            faults: Faults::new(&spec.timeline()),
+            faults: Faults::new(&spec.timeline(), Conditions::new(dir, spec)),
             began: None,
             heard: Instant::now(),
             started: Instant::now(),

@@ -56,6 +56,12 @@ impl Places {
         Ok((self.place(server, PEERS_PORT)?, self.place(server, CLIENTS_PORT)?))
     }
 
+    /// The same for the second life that a forking node leads.
+    pub(crate) fn second(&mut self, node: NodeId) -> Result<(SocketAddr, SocketAddr), NoPorts> {
+        let server = Server::Node(node);
+        Ok((self.place(server, PEERS_PORT + 1)?, self.place(server, CLIENTS_PORT + 1)?))
+    }
+
     pub(crate) fn subnet(&self) -> Option<Subnet> {
         match self {
             Self::Loopback(_) => None,

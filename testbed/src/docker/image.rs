@@ -5,7 +5,7 @@
 //! an image's name, which holds a part of its digest, names its content. Images run as a user that is not root. All
 //! share one layer of libraries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -16,7 +16,7 @@ use shardpay_crypto::sha256;
 use super::daemon::{DockerError, ask, docker};
 use super::tar::Tar;
 
-/// The programs that have an image.
+/// The programs that have an image whether or not a run needs it; `node-byzantine` has one when it does.
 pub const PROGRAMS: [&str; 5] = ["node", "signaler", "loadgen", "demo", "service"];
 /// Where this machine keeps the authorities it trusts: clients of HTTP do not start without any.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
@@ -49,9 +49,9 @@ impl Images {
         self.names.iter().map(|(program, name)| (program.as_str(), name.as_str()))
     }
 
-    /// Makes the images of the programs below `dir`, and gives those to the daemon that it has not.
-    pub fn build(dir: &Path) -> Result<Self, DockerError> {
-        let built = Built::new(dir)?;
+    /// Makes the images of these programs below `dir`, and gives those to the daemon that it has not.
+    pub fn build<'a>(dir: &Path, programs: impl IntoIterator<Item = &'a str>) -> Result<Self, DockerError> {
+        let built = Built::new(dir, &programs.into_iter().collect())?;
         let images = Self { names: built.names(), bytes: built.bytes() };
         let there = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;
         if images.names.values().any(|name| !there.lines().any(|line| line == name)) {
@@ -78,14 +78,14 @@ impl Layer {
 struct Built {
     libraries: Layer,
     /// Program, its layer, its configuration.
-    programs: Vec<(&'static str, Layer, Vec<u8>)>,
+    programs: Vec<(String, Layer, Vec<u8>)>,
 }
 
 impl Built {
-    fn new(dir: &Path) -> Result<Self, DockerError> {
+    fn new(dir: &Path, programs: &BTreeSet<&str>) -> Result<Self, DockerError> {
         let mut needed = BTreeMap::new();
         let mut layers = Vec::new();
-        for program in PROGRAMS {
+        for program in programs {
             let path = dir.join(program);
             needed.extend(closure(&path)?);
             let mut tar = Tar::default();
@@ -97,19 +97,19 @@ impl Built {
             DockerError::Image(format!("{AUTHORITIES}: {error}; 'apt-get install ca-certificates'"))
         })?;
         let libraries = Layer::new(libraries(&needed, &authorities));
-        let config = |program, layer: &Layer| configuration(program, [&libraries, layer]);
+        let config = |program: &str, layer: &Layer| configuration(program, [&libraries, layer]);
         let programs = layers
             .into_iter()
             .map(|(program, layer)| {
                 let config = config(program, &layer);
-                (program, layer, config)
+                (program.to_string(), layer, config)
             })
             .collect();
         Ok(Self { libraries, programs })
     }
 
     fn names(&self) -> BTreeMap<String, String> {
-        let name = |(program, _, config): &(&str, Layer, Vec<u8>)| ((*program).to_owned(), name(program, config));
+        let name = |(program, _, config): &(String, Layer, Vec<u8>)| (program.clone(), name(program, config));
         self.programs.iter().map(name).collect()
     }
 
@@ -253,10 +253,12 @@ mod tests {
         for program in PROGRAMS {
             fs::copy("/bin/true", dir.path().join(program)).unwrap();
         }
-        let (one, two) = (Built::new(dir.path()).unwrap(), Built::new(dir.path()).unwrap());
+        let programs = BTreeSet::from(PROGRAMS);
+        let build = || Built::new(dir.path(), &programs).unwrap();
+        let (one, two) = (build(), build());
         assert_eq!(one.archive(), two.archive());
         fs::copy("/bin/false", dir.path().join("node")).unwrap();
-        let other = Built::new(dir.path()).unwrap();
+        let other = build();
         assert_ne!(one.names()["node"], other.names()["node"]);
         assert_eq!(one.names()["demo"], other.names()["demo"]);
     }
