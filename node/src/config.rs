@@ -76,9 +76,10 @@ settings! {
     listen_peers: SocketAddr, "SHARDPAY_NODE_LISTEN_PEERS";
     /// UDP address for clients; port 0: any.
     listen_clients: SocketAddr, "SHARDPAY_NODE_LISTEN_CLIENTS";
-    /// Address told to other nodes; default: the one that is listened on.
+    /// Address told to other nodes; default: the one that is listened on, or, when that is all of them (0.0.0.0), the one
+    /// from which the signaler is reached.
     advertise_peers: SocketAddr, "SHARDPAY_NODE_ADVERTISE_PEERS";
-    /// Address told to clients; default: the one that is listened on.
+    /// Address told to clients; default: as for nodes.
     advertise_clients: SocketAddr, "SHARDPAY_NODE_ADVERTISE_CLIENTS";
     /// Control socket; default: `control.sock` in the data directory.
     control_socket: PathBuf, "SHARDPAY_NODE_CONTROL_SOCKET";

@@ -1,7 +1,9 @@
 //! `node run`: from the configuration to a running node, and back to nothing.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use shardpay_client::signaler::{Addresses, SignalerClient};
@@ -23,6 +25,8 @@ use crate::genesis::{self, Genesis};
 use crate::keyfile;
 use crate::series::Series;
 
+/// Between two attempts to learn the own address.
+const ADDRESS_RETRY: Duration = Duration::from_millis(500);
 /// Decompressed keys that are remembered.
 const KEY_CACHE: usize = 65_536;
 /// Name of the genesis plan and its co-signatures in the store.
@@ -91,10 +95,7 @@ async fn start(config: &Config, bends: Bends) -> anyhow::Result<Running> {
     let runtime = tokio::runtime::Handle::current();
     let identity = Identity::from_seed(seed);
     let ports = Ports::open(&runtime, ports_config(config), &identity, &early)?;
-    let addresses = Addresses {
-        peer: config.advertise_peers.unwrap_or_else(|| ports.peer_addr()),
-        client: config.advertise_clients.unwrap_or_else(|| ports.client_addr()),
-    };
+    let addresses = own_addresses(config, (ports.peer_addr(), ports.client_addr())).await;
     tracing::info!(key = %keypair.public_key(), peers = %addresses.peer, clients = %addresses.client, "listening");
     let genesis = match stored {
         Some(genesis) => genesis,
@@ -160,6 +161,41 @@ async fn start(config: &Config, bends: Bends) -> anyhow::Result<Running> {
     };
     tasks.spawn(follower.run(events));
     Ok(Running { node, store: opened.store, tasks, stop: stopped })
+}
+
+/// What others are told. Who listens on all addresses tells the one from which it reaches the signaler.
+async fn own_addresses(config: &Config, (peers, clients): (SocketAddr, SocketAddr)) -> Addresses {
+    let given =
+        |given: Option<SocketAddr>, listens: SocketAddr| given.or((!listens.ip().is_unspecified()).then_some(listens));
+    let (peer, client) = (given(config.advertise_peers, peers), given(config.advertise_clients, clients));
+    if let (Some(peer), Some(client)) = (peer, client) {
+        return Addresses { peer, client };
+    }
+    loop {
+        match address_towards(&config.signaler).await {
+            Ok(ip) => {
+                let at = |listens: SocketAddr| SocketAddr::new(ip, listens.port());
+                return Addresses {
+                    peer: peer.unwrap_or_else(|| at(peers)),
+                    client: client.unwrap_or_else(|| at(clients)),
+                };
+            }
+            Err(error) => tracing::warn!(%error, "no address to tell: the signaler's is not known yet"),
+        }
+        tokio::time::sleep(ADDRESS_RETRY).await;
+    }
+}
+
+/// The own address on the way to a URL's host. Nothing is sent.
+async fn address_towards(url: &str) -> std::io::Result<IpAddr> {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split('/').next().unwrap_or(host);
+    let host = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+    let target = tokio::net::lookup_host(host).await?.next().ok_or(std::io::ErrorKind::NotFound)?;
+    let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = tokio::net::UdpSocket::bind((any, 0)).await?;
+    socket.connect(target).await?;
+    Ok(socket.local_addr()?.ip())
 }
 
 fn ports_config(config: &Config) -> PortsConfig {

@@ -56,7 +56,7 @@ pub async fn up(
     if with_services {
         Services::check_programs(&programs)?;
     }
-    let wanted = Wanted { demo: beside != Beside::Nothing, by_hand: true };
+    let wanted = Wanted { demo: beside != Beside::Nothing, by_hand: true, stack: false };
     let deployment = deploy(spec, &out, &programs, wanted)?;
     let services = with_services.then(|| Services::prepare(&deployment, &programs)).transpose()?;
     let launches = services.iter().flat_map(Services::launches);

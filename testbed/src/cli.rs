@@ -18,6 +18,7 @@ use crate::registry::{Cluster, Registry, RegistryError};
 use crate::report::report;
 use crate::scaling;
 use crate::server::Server;
+use crate::stack;
 use crate::sweep::{self, Sweep};
 use crate::verdict::{Judged, judge};
 
@@ -120,6 +121,22 @@ enum Command {
         /// Directory of the programs; the testbed's own when not given.
         #[arg(long, env = "SHARDPAY_PROGRAMS")]
         programs: Option<PathBuf>,
+    },
+    /// Writes a stack file for Docker Swarm and a kustomize base for Kubernetes (docs/CLUSTER.md).
+    Stack {
+        #[command(flatten)]
+        what: What,
+        /// Hosts over which the members of each committee are spread.
+        #[arg(long, default_value_t = 1)]
+        hosts: usize,
+    },
+    /// Waits until the load of a stack is done, fetches what its nodes left, and gives the verdict.
+    Collect {
+        /// The run directory that 'stack' wrote.
+        dir: PathBuf,
+        /// The name under which it was deployed.
+        #[arg(long)]
+        stack: String,
     },
     /// Says what containers need on this machine, what is missing, and how to get it.
     Doctor {
@@ -289,6 +306,13 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Images { programs: given } => images(&programs(given)?),
+        Command::Stack { what, hosts } => {
+            let spec = Spec::load(&what.spec, &what.overrides())?;
+            let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("stack-{}", spec.name)));
+            print!("{}", stack::write(&spec, &out, &programs(what.programs)?, hosts)?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Collect { dir, stack } => Ok(print(&stack::collect(&dir, &stack)?, &dir, false)),
         Command::Doctor { start } => doctor(start),
         Command::Grafana { out } => {
             grafana::write(&out)?;

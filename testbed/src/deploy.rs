@@ -97,6 +97,8 @@ pub struct Wanted {
     pub demo: bool,
     /// Nodes that follow their conditions, whether or not the spec changes any.
     pub by_hand: bool,
+    /// Servers that a scheduler places: they listen everywhere.
+    pub stack: bool,
 }
 
 /// Writes keys and configurations of `spec` into `root`.
@@ -115,7 +117,8 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, wanted: Wanted) -> Resu
     let issuer = new_key(&issuer_seed)?;
     let mut start = [0; 2];
     getrandom::fill(&mut start).map_err(DeployError::Random)?;
-    let mut places = Places::find(spec, u16::from_le_bytes(start))?;
+    let start = u16::from_le_bytes(start);
+    let mut places = if wanted.stack { Places::Anywhere } else { Places::find(spec, start)? };
 
     let listen = places.signaler()?;
     let signaler = format!("http://{listen}");
@@ -273,19 +276,26 @@ struct NodeSettings<'a> {
     conditions: bool,
 }
 
-fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
+/// What the spec says of every node.
+pub(crate) fn node_settings(spec: &Spec) -> toml::Table {
     let mut config = toml::Table::new();
     let mut set = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
-    set("data_dir", data_dir.display().to_string().into());
-    set("signaler", settings.signaler.into());
-    set("listen_peers", settings.peers.to_string().into());
-    set("listen_clients", settings.clients.to_string().into());
     set("durability", spec.durability.name().into());
     set("log", spec.node.log.clone().into());
     set("network_threads", integer(spec.node.tokio_workers));
     set("peer_lanes", integer(spec.node.lanes));
     set("client_lanes", integer(spec.node.lanes));
     set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
+    config
+}
+
+fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
+    let mut config = node_settings(spec);
+    let mut set = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
+    set("data_dir", data_dir.display().to_string().into());
+    set("signaler", settings.signaler.into());
+    set("listen_peers", settings.peers.to_string().into());
+    set("listen_clients", settings.clients.to_string().into());
     if let Some(push) = settings.push {
         set("telemetry_push", push.clone());
     }

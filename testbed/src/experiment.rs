@@ -54,7 +54,7 @@ pub struct Outcome {
 pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrupt) -> Result<Outcome, Failure> {
     let Experiment { spec, out, programs, with_demo } = experiment;
     let root = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-{}", spec.name, timestamp())));
-    let deployment = deploy(&spec, &root, &programs, Wanted { demo: with_demo, by_hand: false })?;
+    let deployment = deploy(&spec, &root, &programs, Wanted { demo: with_demo, ..Wanted::default() })?;
     write_record(&spec, &deployment.dir)?;
     let mut launches = deployment.launches.clone();
     launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
@@ -235,7 +235,7 @@ impl Load {
     }
 }
 
-fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
+pub(crate) fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
     let started_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let record = RunRecord {
         version: RunRecord::VERSION,

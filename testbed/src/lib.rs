@@ -33,6 +33,7 @@ pub mod running;
 pub mod scaling;
 pub mod server;
 pub mod services;
+pub mod stack;
 pub mod stores;
 pub mod sweep;
 pub mod threads;

@@ -22,6 +22,8 @@ const ROUTES: &str = "/proc/net/route";
 pub(crate) enum Places {
     Loopback(Ports),
     Containers(Subnet),
+    /// A scheduler decides.
+    Anywhere,
 }
 
 impl Places {
@@ -42,7 +44,7 @@ impl Places {
     pub(crate) fn signaler_url(&self, url: &str) -> String {
         match self {
             Self::Loopback(_) => url.to_owned(),
-            Self::Containers(_) => format!("http://{}:{SIGNALER_PORT}", Server::Signaler),
+            Self::Containers(_) | Self::Anywhere => format!("http://{}:{SIGNALER_PORT}", Server::Signaler),
         }
     }
 
@@ -64,7 +66,7 @@ impl Places {
 
     pub(crate) fn subnet(&self) -> Option<Subnet> {
         match self {
-            Self::Loopback(_) => None,
+            Self::Loopback(_) | Self::Anywhere => None,
             Self::Containers(subnet) => Some(*subnet),
         }
     }
@@ -73,6 +75,7 @@ impl Places {
         match self {
             Self::Loopback(ports) => ports.take(),
             Self::Containers(subnet) => Ok(subnet.socket(server, port)),
+            Self::Anywhere => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
         }
     }
 }

@@ -224,6 +224,8 @@ fn libraries(needed: &BTreeMap<String, Vec<u8>>, authorities: &[u8]) -> Tar {
         tar.dir(dir, if dir == "tmp" { 0o1777 } else { 0o755 });
     }
     let (user, group) = USER;
+    // what a new volume begins with
+    tar.dir_of("data", 0o755, user);
     tar.file("etc/group", 0o444, format!("shardpay:x:{group}:\n").as_bytes());
     tar.file("etc/nsswitch.conf", 0o444, b"hosts: files dns\n");
     tar.file("etc/passwd", 0o444, format!("shardpay:x:{user}:{group}::/tmp:/bin/false\n").as_bytes());

@@ -284,6 +284,11 @@ fn remove(label: &str) -> Result<(), DockerError> {
     Ok(())
 }
 
+/// Runs `docker` and returns what it prints.
+pub(crate) fn command(arguments: &[&str]) -> Result<String, DockerError> {
+    docker(arguments)
+}
+
 /// Whether there is a daemon that can be asked.
 pub fn is_there() -> bool {
     docker(&["info", "--format", "{{.ID}}"]).is_ok()

@@ -1,4 +1,4 @@
-//! Tar archives that depend on their content only: entries in the order they are given, all owned by root, all of
+//! Tar archives that depend on their content only: entries in the order they are given, owned by root unless said, all of
 //! the first second of 1970 (POSIX.1-1988, "ustar").
 
 const BLOCK: usize = 512;
@@ -11,12 +11,17 @@ pub(super) struct Tar(Vec<u8>);
 impl Tar {
     /// Adds a directory; its name has no slash at either end.
     pub(super) fn dir(&mut self, name: &str, mode: u32) {
-        self.header(&format!("{name}/"), b'5', mode, 0);
+        self.header(&format!("{name}/"), b'5', (mode, 0), 0);
+    }
+
+    /// Adds a directory that belongs to a user and the group of the same number.
+    pub(super) fn dir_of(&mut self, name: &str, mode: u32, owner: u32) {
+        self.header(&format!("{name}/"), b'5', (mode, owner), 0);
     }
 
     /// Adds a file.
     pub(super) fn file(&mut self, name: &str, mode: u32, content: &[u8]) {
-        self.header(name, b'0', mode, content.len());
+        self.header(name, b'0', (mode, 0), content.len());
         self.0.extend_from_slice(content);
         self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
     }
@@ -27,14 +32,14 @@ impl Tar {
         self.0
     }
 
-    fn header(&mut self, name: &str, kind: u8, mode: u32, size: usize) {
+    fn header(&mut self, name: &str, kind: u8, (mode, owner): (u32, u32), size: usize) {
         assert!(name.len() < NAME_MAX, "names in images are short: {name}");
         let mut header = [0; BLOCK];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, name.as_bytes());
         put(100, format!("{mode:07o}").as_bytes());
-        put(108, b"0000000");
-        put(116, b"0000000");
+        put(108, format!("{owner:07o}").as_bytes());
+        put(116, format!("{owner:07o}").as_bytes());
         put(124, format!("{size:011o}").as_bytes());
         put(136, b"00000000000");
         put(148, b"        ");
