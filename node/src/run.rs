@@ -9,14 +9,14 @@ use anyhow::Context;
 use shardpay_client::signaler::{Addresses, SignalerClient};
 use shardpay_crypto::{Keypair, SignatureScheme, Signer, Zip215};
 use shardpay_push::Pusher;
-use shardpay_runtime::{Halt, Node, NodeParts, Ports, PortsConfig};
+use shardpay_runtime::{Halt, Node, NodeEvent, NodeParts, Ports, PortsConfig};
 use shardpay_storage::{NodeStore, StoreIdentity};
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag, names};
 use shardpay_transport::{ClientLimits, Identity, PeerConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::bends::{Bends, Place};
+use crate::bends::{Bends, ChoosePeers, Place};
 use crate::conditions::Watched;
 use crate::config::Config;
 use crate::control::Control;
@@ -122,45 +122,65 @@ async fn start(config: &Config, bends: Bends) -> anyhow::Result<Running> {
     };
     // opening reads all accounts: not on the network's threads
     let (node, events) = tokio::task::spawn_blocking(move || Node::start(parts)).await??;
-    let node = Arc::new(node);
-    let mut conditions = config.conditions.clone().map(|path| Watched::new(path, config.clock_skew_ms));
-    if let Some(conditions) = &mut conditions {
-        conditions.look(&node);
-    }
-    let kept = Peers::kept(&config.data_dir).addresses(&node.plan(), own);
-    node.set_peers(match &choose {
-        Some(choose) => choose(kept),
-        None => kept,
-    });
     tracing::info!(committee = own.committee.index(), member = own.member.index(), chain = %genesis.chain, "running");
+    let begun = Begun { node: Arc::new(node), store: opened.store, events, genesis, keypair, recorder };
+    begun.surround(config, (signaler, addresses), (choose, hidden))
+}
 
-    let (stop, stopped) = mpsc::channel(1);
-    let mut tasks = tokio::task::JoinSet::new();
-    let (control, listener) = Control::open(config.control_socket.clone(), node.clone(), keypair.clone(), stop)
-        .with_context(|| format!("control_socket {}", config.control_socket.display()))?;
-    tasks.spawn(control.run(listener));
-    if let Some(every) = config.telemetry {
-        recorder.event(shardpay_runtime::now(), names::EVENT_LIFECYCLE, "running");
-        let pusher = Pusher::start(&config.telemetry_push, "telemetry_push", &recorder)?;
-        let series = Series::open(&config.data_dir, recorder, pusher).context("series.lp")?;
-        tasks.spawn(series.run(node.clone(), opened.store.clone(), every));
+/// A node that works, and of which nobody knows yet.
+struct Begun {
+    node: Arc<Node>,
+    store: NodeStore,
+    events: mpsc::Receiver<NodeEvent>,
+    genesis: Genesis,
+    keypair: Arc<Keypair>,
+    recorder: Recorder,
+}
+
+impl Begun {
+    /// Starts everything around it.
+    fn surround(
+        self,
+        config: &Config,
+        (signaler, addresses): (SignalerClient, Addresses),
+        (choose, hidden): (Option<ChoosePeers>, bool),
+    ) -> anyhow::Result<Running> {
+        let Self { node, store, events, genesis, keypair, recorder } = self;
+        let mut tasks = tokio::task::JoinSet::new();
+        if let Some(path) = config.conditions.clone() {
+            let mut conditions = Watched::new(path, config.clock_skew_ms);
+            conditions.look(&node);
+            tasks.spawn(conditions.run(node.clone()));
+        }
+        let kept = Peers::kept(&config.data_dir).addresses(&node.plan(), node.id());
+        node.set_peers(match &choose {
+            Some(choose) => choose(kept),
+            None => kept,
+        });
+        let (stop, stopped) = mpsc::channel(1);
+        let (control, listener) = Control::open(config.control_socket.clone(), node.clone(), keypair.clone(), stop)
+            .with_context(|| format!("control_socket {}", config.control_socket.display()))?;
+        tasks.spawn(control.run(listener));
+        if let Some(every) = config.telemetry {
+            recorder.event(shardpay_runtime::now(), names::EVENT_LIFECYCLE, "running");
+            let pusher = Pusher::start(&config.telemetry_push, "telemetry_push", &recorder)?;
+            let series = Series::open(&config.data_dir, recorder, pusher).context("series.lp")?;
+            tasks.spawn(series.run(node.clone(), store.clone(), every));
+        }
+        let follower = Follower {
+            node: node.clone(),
+            signaler,
+            network: genesis.network(),
+            keypair,
+            addresses,
+            data_dir: config.data_dir.clone(),
+            report: config.report,
+            choose,
+            hidden,
+        };
+        tasks.spawn(follower.run(events));
+        Ok(Running { node, store, tasks, stop: stopped })
     }
-    if let Some(conditions) = conditions {
-        tasks.spawn(conditions.run(node.clone()));
-    }
-    let follower = Follower {
-        node: node.clone(),
-        signaler,
-        network: genesis.network(),
-        keypair,
-        addresses,
-        data_dir: config.data_dir.clone(),
-        report: config.report,
-        choose,
-        hidden,
-    };
-    tasks.spawn(follower.run(events));
-    Ok(Running { node, store: opened.store, tasks, stop: stopped })
 }
 
 /// What others are told. Who listens on all addresses tells the one from which it reaches the signaler.

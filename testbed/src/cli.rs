@@ -252,27 +252,9 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Sweep { many, runs } => all_points(many, runs).await,
         Command::Knee(many) => search(many).await,
-        Command::Scaling { dir, p99_ms } => {
-            print!("{}", scaling::report(&dir, p99_ms)?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Scaling { dir, p99_ms } => said(scaling::report(&dir, p99_ms)),
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
-        Command::Up { what, cluster, services } => {
-            let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-            let spec = Spec::load(&what.spec, &what.overrides())?;
-            let name = cluster.unwrap_or_else(|| spec.name.clone());
-            let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
-            let beside = match (services, what.demo) {
-                (true, _) => Beside::Services,
-                (false, true) => Beside::Demo,
-                (false, false) => Beside::Nothing,
-            };
-            let where_and_what = (out, programs(what.programs)?, beside);
-            let (cluster, links) = by_hand::up(&spec, name, where_and_what, registry, interrupt).await?;
-            print!("{}", by_hand::status(&cluster).await);
-            print!("{}", links.unwrap_or_default());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Up { what, cluster, services } => up(what, (cluster, services), registry).await,
         Command::Status => {
             for cluster in registry.list()? {
                 print!("{}", by_hand::status(&cluster).await);
@@ -296,8 +278,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Fault { action, nodes, set, which } => {
             let fault = Spec::fault_by_hand(&action, &nodes, &set)?;
-            by_hand::fault(&registry, find(&registry, &which)?, fault).await?;
-            Ok(ExitCode::SUCCESS)
+            by_hand::fault(&registry, find(&registry, &which)?, fault).await.map(|()| ExitCode::SUCCESS)
         }
         Command::Logs { whom, lines } => {
             for line in by_hand::logs(&find(&registry, &whom.which)?, whom.server, lines)? {
@@ -306,12 +287,7 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Images { programs: given } => images(&programs(given)?),
-        Command::Stack { what, hosts } => {
-            let spec = Spec::load(&what.spec, &what.overrides())?;
-            let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("stack-{}", spec.name)));
-            print!("{}", stack::write(&spec, &out, &programs(what.programs)?, hosts)?);
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Stack { what, hosts } => said(stack_files(what, hosts)),
         Command::Collect { dir, stack } => Ok(print(&stack::collect(&dir, &stack)?, &dir, false)),
         Command::Doctor { start } => doctor(start),
         Command::Grafana { out } => {
@@ -320,6 +296,35 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+async fn up(what: What, (cluster, services): (Option<String>, bool), registry: Registry) -> Result<ExitCode, Failure> {
+    let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+    let spec = Spec::load(&what.spec, &what.overrides())?;
+    let name = cluster.unwrap_or_else(|| spec.name.clone());
+    let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
+    let beside = match (services, what.demo) {
+        (true, _) => Beside::Services,
+        (false, true) => Beside::Demo,
+        (false, false) => Beside::Nothing,
+    };
+    let where_and_what = (out, programs(what.programs)?, beside);
+    let (cluster, links) = by_hand::up(&spec, name, where_and_what, registry, interrupt).await?;
+    print!("{}", by_hand::status(&cluster).await);
+    print!("{}", links.unwrap_or_default());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a command says.
+fn said(text: Result<String, Failure>) -> Result<ExitCode, Failure> {
+    print!("{}", text?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stack_files(what: What, hosts: usize) -> Result<String, Failure> {
+    let spec = Spec::load(&what.spec, &what.overrides())?;
+    let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("stack-{}", spec.name)));
+    stack::write(&spec, &out, &programs(what.programs)?, hosts)
 }
 
 async fn all_points(many: Many, runs: Option<usize>) -> Result<ExitCode, Failure> {

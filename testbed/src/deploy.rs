@@ -24,6 +24,8 @@ use crate::places::Places;
 use crate::ports::NoPorts;
 use crate::server::Server;
 
+/// Free MiB below which no run begins.
+const ROOM_MB_MIN: u64 = 200;
 /// Longest path that a Unix socket can have.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -43,6 +45,17 @@ pub enum DeployError {
     Occupied {
         /// Which one.
         path: PathBuf,
+    },
+    /// The disk is full, or nearly.
+    #[error(
+        "{} has {free_mb} MB free, and a run needs at least {ROOM_MB_MIN}: free some, or choose another --out",
+        path.display()
+    )]
+    NoRoom {
+        /// Where.
+        path: PathBuf,
+        /// MiB that are left.
+        free_mb: u64,
     },
     /// A program was not built.
     #[error(
@@ -104,6 +117,7 @@ pub struct Wanted {
 /// Writes keys and configurations of `spec` into `root`.
 pub fn deploy(spec: &Spec, root: &Path, programs: &Path, wanted: Wanted) -> Result<Deployment, DeployError> {
     let with_demo = wanted.demo;
+    check_room(root)?;
     byzantine::check_program(spec, programs)?;
     let always = [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")];
     for server in always.into_iter().chain(with_demo.then_some(Server::Demo)) {
@@ -191,6 +205,18 @@ pub fn loadgen_launch(deployment: &Deployment, spec: &Spec, process: usize, prog
 /// Where a load generator tells how far it is.
 pub fn progress_file(dir: &RunDir, process: usize) -> PathBuf {
     dir.loadgen_process(process).join("progress.jsonl")
+}
+
+/// Refuses to begin where a run cannot end.
+fn check_room(root: &Path) -> Result<(), DeployError> {
+    let there = root.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("."));
+    // a file system that does not say has room as far as is known
+    let Ok(found) = rustix::fs::statvfs(there) else { return Ok(()) };
+    let free_mb = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
+    if free_mb < ROOM_MB_MIN {
+        return Err(DeployError::NoRoom { path: there.to_owned(), free_mb });
+    }
+    Ok(())
 }
 
 /// An empty or new directory, by its absolute path.

@@ -132,8 +132,8 @@ impl Docker {
         let network = self.network().map_err(refused)?;
         let address = format!("{{{{index .Config.Labels {LABEL_ADDRESS:?}}}}}");
         let address = docker(&["inspect", "--format", &address, &self.name(server)]).map_err(refused)?;
-        let alias = server.to_string();
-        let words = ["network", "connect", "--ip", &address, "--alias", &alias, &network, &self.name(server)];
+        let (alias, name) = (server.to_string(), self.name(server));
+        let words = ["network", "connect", "--ip", &address, "--alias", &alias, &network, &name];
         docker(&words).map(|_| ()).map_err(refused)
     }
 

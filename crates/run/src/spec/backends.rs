@@ -138,8 +138,8 @@ pub fn fault_table() -> String {
 impl Spec {
     /// The first fault that the spec's back end cannot do, by its place in the timeline.
     pub(super) fn unsupported(&self) -> Option<(usize, Unsupported)> {
-        let faults = self.faults.iter().enumerate();
-        faults.filter_map(|(index, fault)| Some((index, fault.action.on(self.backend).err()?))).next()
+        let mut faults = self.faults.iter().enumerate();
+        faults.find_map(|(index, fault)| Some((index, fault.action.on(self.backend).err()?)))
     }
 }
 

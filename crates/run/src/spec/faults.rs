@@ -242,7 +242,8 @@ impl FromStr for NodeSelector {
             member @ 0..64 => Ok(1_u64 << member),
             _ => Err(refuse()),
         };
-        let set = |members: &str| members.split(',').try_fold(0, |set: u64, member| Ok::<u64, String>(set | bit(member)?));
+        let set =
+            |members: &str| members.split(',').try_fold(0, |set: u64, member| Ok::<u64, String>(set | bit(member)?));
         Ok(Self {
             committee: if committee == "*" { None } else { Some(number(committee)?) },
             members: match members {
