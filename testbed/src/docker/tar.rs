@@ -26,6 +26,16 @@ impl Tar {
         self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
     }
 
+    /// Adds a second name of a file that was added before.
+    pub(super) fn link(&mut self, name: &str, to: &str) {
+        assert!(to.len() < NAME_MAX, "names in images are short: {to}");
+        self.header(name, b'1', (0o555, 0), 0);
+        let start = self.0.len() - BLOCK;
+        let header = &mut self.0[start..];
+        header[157..157 + to.len()].copy_from_slice(to.as_bytes());
+        sign(header);
+    }
+
     /// The archive.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 2 * BLOCK, 0);
@@ -42,13 +52,18 @@ impl Tar {
         put(116, format!("{owner:07o}").as_bytes());
         put(124, format!("{size:011o}").as_bytes());
         put(136, b"00000000000");
-        put(148, b"        ");
         put(156, &[kind]);
         put(257, b"ustar\x0000");
-        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        sign(&mut header);
         self.0.extend_from_slice(&header);
     }
+}
+
+/// Puts a header's sum into it.
+fn sign(header: &mut [u8]) {
+    header[148..156].copy_from_slice(b"        ");
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
 #[cfg(test)]
@@ -64,6 +79,7 @@ mod tests {
         tar.dir("bin", 0o755);
         tar.file("bin/a", 0o555, &[b'x'; 700]);
         tar.file("empty", 0o444, b"");
+        tar.link("bin/b", "bin/a");
         let bytes = tar.finish();
         assert_eq!(bytes.len() % BLOCK, 0);
         let listed = Command::new("tar").arg("-tvf").arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -74,6 +90,8 @@ mod tests {
         assert!(output.status.success(), "{text}");
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         let found: Vec<_> = lines.iter().map(|line| (line[0], line[2], *line.last().unwrap())).collect();
-        assert_eq!(found, [("drwxr-xr-x", "0", "bin/"), ("-r-xr-xr-x", "700", "bin/a"), ("-r--r--r--", "0", "empty")]);
+        let files = [("drwxr-xr-x", "0", "bin/"), ("-r-xr-xr-x", "700", "bin/a"), ("-r--r--r--", "0", "empty")];
+        assert_eq!(found[..3], files);
+        assert_eq!((found[3].0, found[3].2), ("hr-xr-xr-x", "bin/a"), "a second name: {text}");
     }
 }
