@@ -25,7 +25,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// Who takes part, and who is shown what; nodes as `committee-member`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Fork {
+pub(crate) struct Fork {
     /// Where the second life listens for peers.
     listen_peers: SocketAddr,
     /// Where it listens for clients, whom nobody sends there.
@@ -44,7 +44,7 @@ fn name(node: NodeId) -> String {
 
 impl Fork {
     /// Reads the file.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read(path).with_context(|| format!("{}", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{}", path.display()))
     }
@@ -73,7 +73,7 @@ impl Fork {
 }
 
 /// Lives twice until told to stop.
-pub async fn run(config: Config, fork: Fork) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, fork: Fork) -> anyhow::Result<()> {
     tracing::warn!(left = ?fork.left, right = ?fork.right, "lives twice");
     let first = Bends { peers: Some(fork.first()), ..Bends::default() };
     let bends = Bends { peers: Some(fork.second()), hidden: true, ..Bends::default() };

@@ -14,7 +14,7 @@ use shardpay_types::{NodeId, PeerMessage};
 const TELL: Duration = Duration::from_secs(5);
 
 /// The simulator's name of a twist; `None` when the simulator has none like it.
-pub const fn kind(twist: TwistName) -> Option<TwistKind> {
+const fn kind(twist: TwistName) -> Option<TwistKind> {
     Some(match twist {
         TwistName::Equivocate => TwistKind::Equivocator,
         TwistName::BeSilent => TwistKind::Silent,
@@ -31,7 +31,7 @@ pub const fn kind(twist: TwistName) -> Option<TwistKind> {
 }
 
 /// What puts a twist between a node and its peers.
-pub fn bend(twist: TwistName, seed: u64) -> Option<MakeBend> {
+pub(crate) fn bend(twist: TwistName, seed: u64) -> Option<MakeBend> {
     let kind = kind(twist)?;
     Some(Box::new(move |place: Place| {
         let number = (place.own.committee.index() * 64 + place.own.member.index()) as u64;
