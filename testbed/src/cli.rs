@@ -55,7 +55,7 @@ enum Command {
         /// The sweep's directory.
         dir: PathBuf,
         /// The bound: 99th percentile in milliseconds.
-        #[arg(long, default_value_t = 1_000.0)]
+        #[arg(long, default_value_t = 3_000.0)]
         p99_ms: f64,
     },
     /// Audits the directory of an earlier run once more.

@@ -27,7 +27,7 @@ use crate::verdict::{Judged, judge, keep_seen};
 const TICK: Duration = Duration::from_millis(25);
 /// A load generator that says nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(180);
-/// Longest wait until a committee's members are equally far after the load.
+/// Longest wait until a committee's members are equally far after the load; `limits.drain_s` may be shorter.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// What to run and where.
@@ -102,7 +102,8 @@ async fn drive(running: &mut Running, spec: &Spec, dir: &RunDir) -> Result<(CpuS
     }
     load.cpu.samples.push((load.started.elapsed(), running.cluster.look()));
     running.live.waiting("waiting until all nodes are equally far");
-    let behind = running.settle(SETTLE_MAX).await?;
+    let limit = SETTLE_MAX.min(Duration::from_secs_f64(spec.limits.drain_s));
+    let behind = running.settle(limit).await?;
     Ok((load.cpu, behind))
 }
 
