@@ -26,6 +26,8 @@ pub const LABEL_STATE: &str = "shardpay.state";
 pub const LABEL_ADDRESS: &str = "shardpay.address";
 /// The kernel gives CPU time in slices of this: a throttled node stands still for at most so long.
 const CPU_PERIOD_US: u64 = 25_000;
+/// Weight of containers that are no nodes, when nodes have shares; theirs is Docker's 1,024.
+const OTHERS_WEIGHT: u64 = 8_192;
 /// The smallest slice that the kernel knows.
 const CPU_QUOTA_US_MIN: u64 = 1_000;
 
@@ -125,6 +127,9 @@ impl Plan<'_> {
                 set("mem_limit", json!(format!("{}m", options.memory_mb)));
             }
             set("depends_on", json!({ "signaler": { "condition": "service_healthy" } }));
+        } else if self.spec.node.cpu_share > 0.0 {
+            // who measures gets the CPU before those whose share is limited
+            set("cpu_shares", json!(OTHERS_WEIGHT));
         }
         if let Some(test) = health(launch) {
             let check = json!({ "test": test, "interval": "5s", "timeout": "3s", "retries": 3, "start_period": "20s" });
@@ -252,7 +257,8 @@ mod tests {
         assert_eq!(node["volumes"][0]["target"], "/r/nodes/0-3");
         assert_eq!(node["healthcheck"]["test"], json!(["CMD", "/bin/node", "health", "--config", "/r/a$$b"]));
         assert_eq!(node["depends_on"]["signaler"]["condition"], "service_healthy");
-        assert!(file["services"]["signaler"]["cpu_quota"].is_null());
+        let signaler = &file["services"]["signaler"];
+        assert_eq!((&signaler["cpu_quota"], &signaler["cpu_shares"]), (&Value::Null, &json!(8_192)));
         assert_eq!(cpu_quota(0.02), (50_000, 1_000), "the kernel knows no smaller slice");
         assert_eq!(file["services"]["grafana"]["profiles"][0], "metrics");
         let launches = [launch(Server::Demo)];
