@@ -44,7 +44,7 @@ impl Images {
 
     /// Images that are somewhere else, for tests.
     #[cfg(test)]
-    pub(super) fn named(names: &[(&str, &str)]) -> Self {
+    pub(crate) fn named(names: &[(&str, &str)]) -> Self {
         let owned = |(program, name): &(&str, &str)| ((*program).to_owned(), (*name).to_owned());
         Self { names: names.iter().map(owned).collect(), bytes: 0 }
     }

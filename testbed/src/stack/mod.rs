@@ -120,3 +120,55 @@ fn told(parts: &Parts<'_>) -> String {
          kubectl apply --kustomize {root}/kustomize\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn members_are_spread_and_see_their_own_key_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let programs = dir.path().join("bin");
+        fs::create_dir_all(&programs).unwrap();
+        ["node", "signaler", "loadgen"].iter().for_each(|name| fs::write(programs.join(name), "").unwrap());
+        let text = "name = 't'\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 5\n[node]\ncpu_share = 0.5";
+        let spec = Spec::parse("t.toml", text, &[]).unwrap();
+        let wanted = Wanted { stack: true, ..Wanted::default() };
+        let Deployment { dir: run, .. } = deploy(&spec, &dir.path().join("run"), &programs, wanted).unwrap();
+        nodes(&spec).for_each(|node| write_whole(&config_file(&run, node), node_text(&spec).as_bytes()).unwrap());
+        write_whole(&run.root().join("stack/signaler.toml"), signaler_text(&run).unwrap().as_bytes()).unwrap();
+        let images = Images::named(&[("node", "i/node:1"), ("signaler", "i/signaler:1"), ("loadgen", "i/loadgen:1")]);
+        let parts = Parts { spec: &spec, dir: &run, images: &images, hosts: 3 };
+        let stack: Value = serde_json::from_str(&swarm::text(&parts)).unwrap();
+        let node = &stack["services"]["node-1-2"];
+        assert_eq!(node["deploy"]["placement"]["constraints"][0], "node.labels.shardpay.slot-0 == true");
+        assert_eq!(node["deploy"]["resources"]["limits"]["cpus"], "0.5");
+        assert_eq!((&node["secrets"][0]["source"], node["secrets"].as_array().unwrap().len()), (&"node-1-2".into(), 1));
+        assert_eq!(stack["services"].as_object().unwrap().len(), 10);
+        let config = node_text(&spec);
+        assert!(config.contains("0.0.0.0:7100") && !config.contains(&run.root().display().to_string()), "{config}");
+
+        kustomize::write(&parts).unwrap();
+        let base = run.root().join("kustomize");
+        let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(base.join(name)).unwrap()).unwrap() };
+        let set = &read("committee-1.yaml")["items"][1];
+        assert_eq!((&set["kind"], &set["spec"]["replicas"]), (&"StatefulSet".into(), &4.into()));
+        let pod = &set["spec"]["template"]["spec"];
+        assert_eq!(pod["containers"][0]["volumeMounts"][1]["subPathExpr"], "$(POD_NAME)");
+        assert_eq!(pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+        for file in read("kustomization.yaml")["resources"].as_array().unwrap() {
+            assert!(base.join(file.as_str().unwrap()).is_file(), "{file}");
+        }
+    }
+
+    #[test]
+    fn what_a_scheduler_does_not_do_is_refused() {
+        let text = "name = 't'\ncommittees = 1\nnodes_per_committee = 4\nduration_s = 5\n\
+                    [[faults]]\nat_s = 1\naction = 'kill'\nnodes = '0-0'";
+        let spec = Spec::parse("t.toml", text, &[]).unwrap();
+        let error = write(&spec, Path::new("/nowhere"), Path::new("/nowhere"), 1).unwrap_err();
+        assert!(error.to_string().contains("--set 'faults=[]'"), "{error}");
+    }
+}
