@@ -94,6 +94,10 @@ impl Built {
             let file = if PROGRAMS.contains(program) { ALL_IN_ONE } else { *program };
             if let Entry::Vacant(vacant) = layers.entry(file) {
                 let path = dir.join(file);
+                if !path.is_file() {
+                    let build = "'cargo build --release --workspace --bins' builds it";
+                    return Err(DockerError::Image(format!("{} is missing: {build}", path.display())));
+                }
                 needed.extend(closure(&path)?);
                 vacant.insert(Rc::new(Layer::new(programs_of(file, &stripped(&path)?))));
             }
