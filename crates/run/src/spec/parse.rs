@@ -108,7 +108,10 @@ impl Spec {
     /// The spec with this fault and no other; it is checked as one of a file is.
     pub fn with_fault(mut self, fault: Fault) -> Result<Self, SpecError> {
         self.faults = vec![fault];
-        let wrong = |Problem { key, why }| SpecError::Elsewhere { origin: "the fault".to_owned(), key, why };
+        let wrong = |Problem { key, why }| {
+            let key = key.trim_start_matches("faults.0.").to_owned();
+            SpecError::Elsewhere { origin: "the fault".to_owned(), key, why }
+        };
         self.check().map_err(wrong)?;
         self.supported("the fault", "")?;
         Ok(self)
