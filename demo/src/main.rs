@@ -55,7 +55,7 @@ struct Arguments {
     address_file: Option<PathBuf>,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHARDPAY_DEMO_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::bends::Bends;
 use crate::config::{self, Config, Settings};
 use crate::{control, inspect, keyfile, run};
 
@@ -51,8 +52,9 @@ enum Command {
     },
 }
 
+/// A configuration file, and what is said beside it.
 #[derive(Debug, Args)]
-struct Given {
+pub struct Given {
     /// The configuration file.
     #[arg(long, env = "SHARDPAY_NODE_CONFIG")]
     config: Option<PathBuf>,
@@ -61,7 +63,8 @@ struct Given {
 }
 
 impl Given {
-    fn load(self) -> Result<Config, config::ConfigError> {
+    /// The configuration.
+    pub fn load(self) -> Result<Config, config::ConfigError> {
         config::load(self.settings, self.config.as_deref())
     }
 }
@@ -72,7 +75,7 @@ pub fn main() -> ExitCode {
         Command::Run(given) => with_config(given, |config| {
             init_log(&config.log)?;
             exit_on_panic();
-            runtime(config.network_threads)?.block_on(run::run(config))
+            runtime(config.network_threads)?.block_on(run::run(config, Bends::default()))
         }),
         Command::Keygen { key_file } => {
             finish(keyfile::create(&key_file).map_err(Into::into).map(|key| println!("{key}")))
@@ -89,7 +92,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn with_config(given: Given, act: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+/// Does something with a configuration; says what is wrong with it, or with what was done.
+pub fn with_config(given: Given, act: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
     match given.load() {
         Ok(config) => finish(act(config)),
         Err(error) => {
@@ -109,25 +113,28 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-fn ask(config: &Config, request: &control::Request) -> anyhow::Result<()> {
+/// Asks a running node, and prints what it answers.
+pub fn ask(config: &Config, request: &control::Request) -> anyhow::Result<()> {
     let (_, keypair) = keyfile::read(&config.key_file)?;
     let answer = runtime(1)?.block_on(control::call(&config.control_socket, &keypair, request))?;
     println!("{}", serde_json::to_string_pretty(&answer)?);
     Ok(())
 }
 
-fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+/// The network's threads.
+pub fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("network").enable_all().build()
 }
 
-fn init_log(filter: &str) -> anyhow::Result<()> {
+/// Begins to log, to the standard error.
+pub fn init_log(filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("log: {error}"))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
 }
 
 /// A panic anywhere is a bug: the process says where and ends, and its next start recovers.
-fn exit_on_panic() {
+pub fn exit_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         before(panic);

@@ -45,12 +45,12 @@ pub enum ConfigError {
 }
 
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $key:ident: $type:ty, $env:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $(#[arg($($arg:tt)*)])? $key:ident: $type:ty, $env:literal;)*) => {
         /// All settings, each given or not.
         #[derive(Debug, Clone, Default, PartialEq, clap::Args, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
-            $($(#[doc = $doc])* #[arg(long, env = $env)] pub $key: Option<$type>,)*
+            $($(#[doc = $doc])* #[arg(long, env = $env $(, $($arg)*)?)] pub $key: Option<$type>,)*
         }
 
         impl Settings {
@@ -76,9 +76,10 @@ settings! {
     listen_peers: SocketAddr, "SHARDPAY_NODE_LISTEN_PEERS";
     /// UDP address for clients; port 0: any.
     listen_clients: SocketAddr, "SHARDPAY_NODE_LISTEN_CLIENTS";
-    /// Address told to other nodes; default: the one that is listened on.
+    /// Address told to other nodes; default: the one that is listened on, or, when that is all of them (0.0.0.0), the one
+    /// from which the signaler is reached.
     advertise_peers: SocketAddr, "SHARDPAY_NODE_ADVERTISE_PEERS";
-    /// Address told to clients; default: the one that is listened on.
+    /// Address told to clients; default: as for nodes.
     advertise_clients: SocketAddr, "SHARDPAY_NODE_ADVERTISE_CLIENTS";
     /// Control socket; default: `control.sock` in the data directory.
     control_socket: PathBuf, "SHARDPAY_NODE_CONTROL_SOCKET";
@@ -111,6 +112,11 @@ settings! {
     client_transactions_max: usize, "SHARDPAY_NODE_CLIENT_TRANSACTIONS_MAX";
     /// Connections from one address on the client port at most.
     client_connections_per_address: usize, "SHARDPAY_NODE_CLIENT_CONNECTIONS_PER_ADDRESS";
+    /// For experiments: the node's clock is ahead of the system's by so much, in ms; below zero: behind.
+    #[arg(allow_negative_numbers = true)]
+    clock_skew_ms: i64, "SHARDPAY_NODE_CLOCK_SKEW_MS";
+    /// For experiments: a JSON file with the clock's skew and the shapes of links, taken over whenever it changes.
+    conditions: PathBuf, "SHARDPAY_NODE_CONDITIONS";
 }
 
 /// A complete configuration.
@@ -160,6 +166,10 @@ pub struct Config {
     pub client_transactions_max: usize,
     /// Most client connections from one address.
     pub client_connections_per_address: Option<usize>,
+    /// Milliseconds that the clock is ahead of the system's.
+    pub clock_skew_ms: i64,
+    /// The file of what experiments do to it.
+    pub conditions: Option<PathBuf>,
 }
 
 /// Longest path of a Unix socket.
@@ -271,6 +281,8 @@ fn resolve(settings: Settings, text: &str) -> Result<Config, ConfigError> {
             (1, 1_000_000),
         )?,
         client_connections_per_address: settings.client_connections_per_address,
+        clock_skew_ms: settings.clock_skew_ms.unwrap_or(0),
+        conditions: settings.conditions,
     })
 }
 

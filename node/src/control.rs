@@ -293,7 +293,8 @@ fn milliseconds(name: &str, value: f64) -> Result<Duration, String> {
     if seconds > Duration::from_secs(60) { Err(format!("{name}: above 60000")) } else { Ok(seconds) }
 }
 
-fn parse_node(text: &str) -> Result<NodeId, String> {
+/// A node by its name `committee-member`.
+pub(crate) fn parse_node(text: &str) -> Result<NodeId, String> {
     let bad = || format!("to: {text:?} is not committee-member");
     let (committee, member) = text.split_once('-').ok_or_else(bad)?;
     let number = |text: &str| text.parse::<usize>().ok();

@@ -20,6 +20,7 @@ use shardpay_transport::PeerAddress;
 use shardpay_types::{CommitteeId, MemberIndex, NodeId, Plan, PlanApproval, PublicKey};
 use tokio::sync::{mpsc, watch};
 
+use crate::bends::ChoosePeers;
 use crate::process;
 
 /// Waits between attempts to reach the signaler.
@@ -44,6 +45,10 @@ pub struct Follower {
     pub data_dir: PathBuf,
     /// Between two heartbeats.
     pub report: Duration,
+    /// Other peers than the signaler names.
+    pub choose: Option<ChoosePeers>,
+    /// Whether the signaler is asked only, and told nothing.
+    pub hidden: bool,
 }
 
 /// A growing wait.
@@ -63,6 +68,10 @@ impl Follower {
     /// Follows until dropped. Consents of the node go out as they come.
     pub async fn run(self, events: mpsc::Receiver<NodeEvent>) {
         let (consent, consents) = watch::channel(None);
+        if self.hidden {
+            tokio::join!(self.follow_topology(), self.follow_plans(), listen(events, consent));
+            return;
+        }
         tokio::join!(
             self.register(),
             self.follow_topology(),
@@ -100,7 +109,11 @@ impl Follower {
                     seen = Some(topology.version);
                     backoff = Backoff::new();
                     let peers = Peers::of(&topology);
-                    self.node.set_peers(peers.addresses(&self.node.plan(), self.node.id()));
+                    let addresses = peers.addresses(&self.node.plan(), self.node.id());
+                    self.node.set_peers(match &self.choose {
+                        Some(choose) => choose(addresses),
+                        None => addresses,
+                    });
                     if let Err(error) = peers.keep(&self.data_dir) {
                         tracing::warn!(%error, "addresses of peers are not kept");
                     }

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use shardpay_crypto::{Keypair, Signer};
@@ -42,8 +42,11 @@ pub enum KeyError {
 pub fn read(path: &Path) -> Result<([u8; 32], Keypair), KeyError> {
     let failed = |source| KeyError::Io { path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    // Kubernetes mounts a secret as root's, readable by the group that the pod runs in
+    let others = if metadata.uid() == 0 && !rustix::process::geteuid().is_root() { 0o037 } else { 0o077 };
+    if mode & others != 0 {
         return Err(KeyError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = String::new();

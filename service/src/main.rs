@@ -30,7 +30,7 @@ enum Command {
     Openapi,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(flags) => run(flags),
         Command::CheckConfig(flags) => check(flags),

@@ -33,7 +33,7 @@ enum Command {
     Health(Flags),
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(flags) => run(flags),
         Command::CheckConfig(flags) => check(flags),

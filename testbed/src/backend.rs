@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use shardpay_run::{RunError, Unsupported};
 use thiserror::Error;
 
 use crate::procfs::Usage;
@@ -30,7 +31,7 @@ pub struct Launch {
 }
 
 /// What can be done to a running server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Action {
     /// Asks it to stop (SIGTERM).
     Stop,
@@ -40,6 +41,12 @@ pub enum Action {
     Pause,
     /// Lets it go on (SIGCONT).
     Resume,
+    /// Takes its network away.
+    Disconnect,
+    /// Gives it its network back.
+    Connect,
+    /// Gives it another share of the CPU, in cores; 0: as much as there is.
+    CpuShare(f64),
 }
 
 impl Action {
@@ -50,6 +57,9 @@ impl Action {
             Self::Kill => "kill",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Disconnect => "disconnect",
+            Self::Connect => "connect",
+            Self::CpuShare(_) => "throttle",
         }
     }
 }
@@ -102,6 +112,24 @@ pub enum BackendError {
         server: Server,
         /// What was asked.
         action: &'static str,
+    },
+    /// This back end does no such thing.
+    #[error("{server}: {unsupported}")]
+    Unsupported {
+        /// To which one it was to be done.
+        server: Server,
+        /// What, and why not.
+        unsupported: Unsupported,
+    },
+    /// A file of the run directory that a fault changes.
+    #[error("{action} {server}: {source}")]
+    File {
+        /// Which one.
+        server: Server,
+        /// What was asked.
+        action: &'static str,
+        /// What is wrong.
+        source: RunError,
     },
     /// The system refused.
     #[error("{action} {server}: {source}")]

@@ -1,17 +1,20 @@
 //! Clusters that stay: `up` leaves one running, the other commands find it in the registry and act on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use shardpay_client::signaler::SignalerClient;
 use shardpay_client::topology::Topology;
-use shardpay_run::{BackendKind, Spec};
+use shardpay_run::{BackendKind, Fault, RunDir, Spec};
 
 use crate::backend::{Action, Backend as _, State};
-use crate::cluster::tail;
+use crate::cluster::{self, tail};
+use crate::conditions::Conditions;
 use crate::control::Control;
-use crate::deploy::deploy;
+use crate::deploy::{Wanted, deploy};
+use crate::disk;
 use crate::failure::Failure;
+use crate::faults::Faults;
 use crate::interrupt::Interrupt;
 use crate::registry::{Cluster, Registry};
 use crate::report::bytes;
@@ -53,7 +56,8 @@ pub async fn up(
     if with_services {
         Services::check_programs(&programs)?;
     }
-    let deployment = deploy(spec, &out, &programs, beside != Beside::Nothing)?;
+    let wanted = Wanted { demo: beside != Beside::Nothing, by_hand: true, stack: false };
+    let deployment = deploy(spec, &out, &programs, wanted)?;
     let services = with_services.then(|| Services::prepare(&deployment, &programs)).transpose()?;
     let launches = services.iter().flat_map(Services::launches);
     let launches: Vec<_> = deployment.launches.iter().cloned().chain(launches).collect();
@@ -127,6 +131,7 @@ pub async fn down(registry: &Registry, cluster: &Cluster) -> Result<(), Failure>
         }
     }
     local.kill_all();
+    disk::release(&cluster.dir).map_err(Failure::io("the nodes' disks"))?;
     Ok(registry.remove(&cluster.name)?)
 }
 
@@ -154,6 +159,33 @@ pub async fn restart(registry: &Registry, mut cluster: Cluster, server: Server) 
     }
     local.start(&launch)?;
     cluster.processes = local.ids();
+    Ok(registry.save(&cluster)?)
+}
+
+/// Does one fault of a spec, and waits until it is done.
+pub async fn fault(registry: &Registry, mut cluster: Cluster, fault: Fault) -> Result<(), Failure> {
+    own_hands(&cluster)?;
+    let dir = RunDir::new(cluster.dir.clone());
+    let spec = Spec::load(&dir.spec(), &[])?.with_fault(fault)?;
+    let control = Control::adopt(&cluster);
+    let nowhere = Path::new("/dev/null");
+    let mut servers =
+        cluster::Cluster::new(control, cluster.launches.clone(), nowhere).map_err(Failure::io("/dev/null"))?;
+    let timeline = spec.timeline();
+    let mut faults = Faults::new(&timeline, Conditions::new(&dir, &spec));
+    let began = Instant::now();
+    let end = timeline.last().map_or(Duration::ZERO, |last| last.at) + STOP_WAIT_MAX;
+    while !faults.is_done() {
+        for done in faults.advance(began.elapsed(), &mut servers)? {
+            println!("{done}");
+        }
+        if began.elapsed() > end {
+            let what = "what was killed has ended".to_owned();
+            return Err(Failure::TooSlow { what, seconds: STOP_WAIT_MAX.as_secs_f64() });
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    cluster.processes = servers.backend().ids();
     Ok(registry.save(&cluster)?)
 }
 

@@ -16,7 +16,9 @@ use crate::interrupt::Interrupt;
 use crate::knee::{self, KneeSearch};
 use crate::registry::{Cluster, Registry, RegistryError};
 use crate::report::report;
+use crate::scaling;
 use crate::server::Server;
+use crate::stack;
 use crate::sweep::{self, Sweep};
 use crate::verdict::{Judged, judge};
 
@@ -39,9 +41,23 @@ enum Command {
         json: bool,
     },
     /// Runs every point of a file's grid, as often as it says; with the same --out it goes on where it was.
-    Sweep(Many),
+    Sweep {
+        #[command(flatten)]
+        many: Many,
+        /// At most so many runs now; the next sweep with the same --out goes on.
+        #[arg(long)]
+        runs: Option<usize>,
+    },
     /// Searches the highest rate that keeps the objective of a file's [knee]; goes on where it was, too.
     Knee(Many),
+    /// Says what a sweep's ladders of rates mean: throughput at a latency bound by the number of committees.
+    Scaling {
+        /// The sweep's directory.
+        dir: PathBuf,
+        /// The bound: 99th percentile in milliseconds.
+        #[arg(long, default_value_t = 3_000.0)]
+        p99_ms: f64,
+    },
     /// Audits the directory of an earlier run once more.
     Audit {
         /// The run directory.
@@ -79,6 +95,19 @@ enum Command {
     Pause(Whom),
     /// Lets a paused server go on.
     Resume(Whom),
+    /// Does a fault of a spec to nodes of a cluster that is up, and waits until it is done.
+    Fault {
+        /// kill, stop, restart, wipe-disk, pause, resume, fill-disk, free-disk, disconnect, connect, throttle, unthrottle,
+        /// skew-clock, right-clock, cut, shape or mend (docs/CONTAINERS.md says which back end can do what).
+        action: String,
+        /// Which nodes, such as 0-1, 0-1,3, 1-* or *-f.
+        nodes: String,
+        /// Another key of the fault, such as to=0-2, both_ways=true, cpu_share=0.1, skew_ms=2000 or link.latency_ms=50.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        #[command(flatten)]
+        which: Which,
+    },
     /// Prints the end of a server's log.
     Logs {
         #[command(flatten)]
@@ -92,6 +121,22 @@ enum Command {
         /// Directory of the programs; the testbed's own when not given.
         #[arg(long, env = "SHARDPAY_PROGRAMS")]
         programs: Option<PathBuf>,
+    },
+    /// Writes a stack file for Docker Swarm and a kustomize base for Kubernetes (docs/CLUSTER.md).
+    Stack {
+        #[command(flatten)]
+        what: What,
+        /// Hosts over which the members of each committee are spread.
+        #[arg(long, default_value_t = 1)]
+        hosts: usize,
+    },
+    /// Waits until the load of a stack is done, fetches what its nodes left, and gives the verdict.
+    Collect {
+        /// The run directory that 'stack' wrote.
+        dir: PathBuf,
+        /// The name under which it was deployed.
+        #[arg(long)]
+        stack: String,
     },
     /// Says what containers need on this machine, what is missing, and how to get it.
     Doctor {
@@ -141,6 +186,17 @@ struct Many {
     /// Directory of the programs node, signaler and loadgen; the testbed's own when not given.
     #[arg(long, env = "SHARDPAY_PROGRAMS")]
     programs: Option<PathBuf>,
+    /// What the servers run in, local or docker: the spec's key `backend`.
+    #[arg(long)]
+    backend: Option<String>,
+}
+
+impl Many {
+    /// `--set`, and what other flags say about the spec.
+    fn overrides(&self) -> Vec<String> {
+        let backend = self.backend.iter().map(|backend| format!("backend={backend}"));
+        self.set.iter().cloned().chain(backend).collect()
+    }
 }
 
 impl What {
@@ -194,25 +250,11 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             let Outcome { judged, dir } = experiment::run(experiment, registry, interrupt).await?;
             Ok(print(&judged, dir.root(), json))
         }
-        Command::Sweep(many) => all_points(many).await,
+        Command::Sweep { many, runs } => all_points(many, runs).await,
         Command::Knee(many) => search(many).await,
+        Command::Scaling { dir, p99_ms } => said(scaling::report(&dir, p99_ms)),
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
-        Command::Up { what, cluster, services } => {
-            let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-            let spec = Spec::load(&what.spec, &what.overrides())?;
-            let name = cluster.unwrap_or_else(|| spec.name.clone());
-            let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
-            let beside = match (services, what.demo) {
-                (true, _) => Beside::Services,
-                (false, true) => Beside::Demo,
-                (false, false) => Beside::Nothing,
-            };
-            let where_and_what = (out, programs(what.programs)?, beside);
-            let (cluster, links) = by_hand::up(&spec, name, where_and_what, registry, interrupt).await?;
-            print!("{}", by_hand::status(&cluster).await);
-            print!("{}", links.unwrap_or_default());
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Up { what, cluster, services } => up(what, (cluster, services), registry).await,
         Command::Status => {
             for cluster in registry.list()? {
                 print!("{}", by_hand::status(&cluster).await);
@@ -234,6 +276,10 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             by_hand::restart(&registry, cluster, whom.server).await?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Fault { action, nodes, set, which } => {
+            let fault = Spec::fault_by_hand(&action, &nodes, &set)?;
+            by_hand::fault(&registry, find(&registry, &which)?, fault).await.map(|()| ExitCode::SUCCESS)
+        }
         Command::Logs { whom, lines } => {
             for line in by_hand::logs(&find(&registry, &whom.which)?, whom.server, lines)? {
                 println!("{line}");
@@ -241,6 +287,8 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Images { programs: given } => images(&programs(given)?),
+        Command::Stack { what, hosts } => said(stack_files(what, hosts)),
+        Command::Collect { dir, stack } => Ok(print(&stack::collect(&dir, &stack)?, &dir, false)),
         Command::Doctor { start } => doctor(start),
         Command::Grafana { out } => {
             grafana::write(&out)?;
@@ -250,19 +298,53 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn all_points(many: Many) -> Result<ExitCode, Failure> {
+async fn up(what: What, (cluster, services): (Option<String>, bool), registry: Registry) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-    let spec = SweepSpec::load(&many.spec, &many.set)?;
-    let sweep = Sweep { spec, out: many.out, programs: programs(many.programs)? };
+    let spec = Spec::load(&what.spec, &what.overrides())?;
+    let name = cluster.unwrap_or_else(|| spec.name.clone());
+    let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("up-{name}")));
+    let beside = match (services, what.demo) {
+        (true, _) => Beside::Services,
+        (false, true) => Beside::Demo,
+        (false, false) => Beside::Nothing,
+    };
+    let where_and_what = (out, programs(what.programs)?, beside);
+    let (cluster, links) = by_hand::up(&spec, name, where_and_what, registry, interrupt).await?;
+    print!("{}", by_hand::status(&cluster).await);
+    print!("{}", links.unwrap_or_default());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what a command says.
+fn said(text: Result<String, Failure>) -> Result<ExitCode, Failure> {
+    print!("{}", text?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stack_files(what: What, hosts: usize) -> Result<String, Failure> {
+    let spec = Spec::load(&what.spec, &what.overrides())?;
+    let out = what.out.unwrap_or_else(|| PathBuf::from("runs").join(format!("stack-{}", spec.name)));
+    stack::write(&spec, &out, &programs(what.programs)?, hosts)
+}
+
+async fn all_points(many: Many, runs: Option<usize>) -> Result<ExitCode, Failure> {
+    let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
+    let spec = SweepSpec::load(&many.spec, &many.overrides())?;
+    let runs_max = runs.unwrap_or(usize::MAX);
+    let sweep = Sweep { spec, out: many.out, programs: programs(many.programs)?, runs_max };
     let (record, dir) = sweep::run(sweep, interrupt).await?;
     print!("{}", sweep::table(&record, &dir));
-    let good = record.runs.iter().all(|run| run.state == RunState::Passed);
+    let left = record.runs.iter().filter(|run| run.state == RunState::Waiting).count();
+    if left > 0 {
+        println!("{left} runs are left: the same command goes on");
+    }
+    let good = record.runs.iter().all(|run| matches!(run.state, RunState::Passed | RunState::Waiting));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_VERDICT) })
 }
 
 async fn search(many: Many) -> Result<ExitCode, Failure> {
     let interrupt = Interrupt::listen().map_err(Failure::io("signals"))?;
-    let spec = SweepSpec::load(&many.spec, &many.set)?;
+    let spec = SweepSpec::load(&many.spec, &many.overrides())?;
     let what = KneeSearch { spec, out: many.out, programs: programs(many.programs)? };
     let (record, dir) = knee::run(what, interrupt).await?;
     print!("{}", knee::report(&record, &dir));
@@ -271,7 +353,7 @@ async fn search(many: Many) -> Result<ExitCode, Failure> {
 }
 
 fn images(programs: &Path) -> Result<ExitCode, Failure> {
-    let images = Images::build(programs)?;
+    let images = Images::build(programs, docker::PROGRAMS)?;
     for (program, name) in images.names() {
         println!("{program:<9} {name}");
     }

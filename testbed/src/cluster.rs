@@ -79,6 +79,21 @@ impl<B: Backend> Cluster<B> {
         self.backend.act(server, action)
     }
 
+    /// A server may end by itself from now on, until it is started again.
+    pub fn may_end(&mut self, server: Server) {
+        self.ending.insert(server);
+    }
+
+    /// A server that may have ended, and did not, is to live on.
+    pub fn must_live(&mut self, server: Server) {
+        self.ending.remove(&server);
+    }
+
+    /// The directory of a server's store.
+    pub fn store(&self, server: Server) -> Option<&Path> {
+        self.launches.get(&server)?.store.as_deref()
+    }
+
     /// What a server does.
     pub fn state(&mut self, server: Server) -> State {
         self.backend.state(server)

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use shardpay_run::Spec;
+use shardpay_run::{RunDir, Spec};
 
 use crate::backend::{Action, Backend, BackendError, Launch, State};
+use crate::byzantine;
 use crate::deploy::Deployment;
+use crate::disk;
 use crate::docker::compose::Plan;
 use crate::docker::{self, Docker, Images};
 use crate::failure::Failure;
@@ -32,16 +34,21 @@ impl Control {
         (name, state): (&str, &Path),
         programs: &Path,
     ) -> Result<Self, Failure> {
-        let Some(subnet) = deployment.subnet else { return Ok(Self::Local(Local::default())) };
+        let Some(subnet) = deployment.subnet else {
+            mount(&deployment.dir, spec, (0, 0))?;
+            return Ok(Self::Local(Local::default()));
+        };
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         if let Some(warning) = too_much_cpu(spec, cores)? {
             eprintln!("testbed: {warning}");
         }
-        let images = Images::build(programs)?;
+        let images = Images::build(programs, launches.iter().map(byzantine::program_of))?;
         let dir = &deployment.dir;
         let user = docker::hand_over(dir, spec.load.processes).map_err(Failure::io("chown of the run directory"))?;
         let plan = Plan { name, state, dir, spec, launches, images: &images, subnet, user };
-        Ok(Self::Docker(Docker::create(&plan)?))
+        let created = Docker::create(&plan)?;
+        mount(dir, spec, user)?;
+        Ok(Self::Docker(created))
     }
 
     /// Takes over a cluster that somebody else started.
@@ -82,6 +89,14 @@ impl Control {
             Self::Docker(docker) => docker,
         }
     }
+}
+
+/// Mounts the nodes' disks, all or none.
+fn mount(dir: &RunDir, spec: &Spec, user: (u32, u32)) -> Result<(), Failure> {
+    disk::mount(dir, spec, user).inspect_err(|_| {
+        // what was mounted before the failure; the failure itself is what is told
+        let _ = disk::abandon(dir.root());
+    })
 }
 
 /// Shares that together are more than this machine has are no shares: a warning from there on, an error from twice as

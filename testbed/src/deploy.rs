@@ -16,12 +16,16 @@ use shardpay_types::{CommitteeId, MemberIndex, NodeId, PublicKey};
 use thiserror::Error;
 
 use crate::backend::Launch;
+use crate::byzantine;
+use crate::conditions::{self, Conditions};
 use crate::demo::{self, Demo};
 use crate::docker::{DockerError, Subnet};
 use crate::places::Places;
 use crate::ports::NoPorts;
 use crate::server::Server;
 
+/// Free MiB below which no run begins.
+const ROOM_MB_MIN: u64 = 200;
 /// Longest path that a Unix socket can have.
 const SOCKET_PATH_MAX: usize = 107;
 
@@ -41,6 +45,17 @@ pub enum DeployError {
     Occupied {
         /// Which one.
         path: PathBuf,
+    },
+    /// The disk is full, or nearly.
+    #[error(
+        "{} has {free_mb} MB free, and a run needs at least {ROOM_MB_MIN}: free some, or choose another --out",
+        path.display()
+    )]
+    NoRoom {
+        /// Where.
+        path: PathBuf,
+        /// MiB that are left.
+        free_mb: u64,
     },
     /// A program was not built.
     #[error(
@@ -88,8 +103,22 @@ pub struct Deployment {
     pub subnet: Option<Subnet>,
 }
 
-/// Writes keys and configurations of `spec` into `root`; with a demo app, to which all servers push, if wanted.
-pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Result<Deployment, DeployError> {
+/// What is prepared beside signaler and nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// A demo app, to which all servers push.
+    pub demo: bool,
+    /// Nodes that follow their conditions, whether or not the spec changes any.
+    pub by_hand: bool,
+    /// Servers that a scheduler places: they listen everywhere.
+    pub stack: bool,
+}
+
+/// Writes keys and configurations of `spec` into `root`.
+pub fn deploy(spec: &Spec, root: &Path, programs: &Path, wanted: Wanted) -> Result<Deployment, DeployError> {
+    let with_demo = wanted.demo;
+    check_room(root)?;
+    byzantine::check_program(spec, programs)?;
     let always = [Server::Signaler, Server::Loadgen(0), Server::node(0, 0).expect("the first node")];
     for server in always.into_iter().chain(with_demo.then_some(Server::Demo)) {
         let path = programs.join(server.program());
@@ -102,7 +131,8 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
     let issuer = new_key(&issuer_seed)?;
     let mut start = [0; 2];
     getrandom::fill(&mut start).map_err(DeployError::Random)?;
-    let mut places = Places::find(spec, u16::from_le_bytes(start))?;
+    let start = u16::from_le_bytes(start);
+    let mut places = if wanted.stack { Places::Anywhere } else { Places::find(spec, start)? };
 
     let listen = places.signaler()?;
     let signaler = format!("http://{listen}");
@@ -115,6 +145,7 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
     }
     let push = demo.as_ref().map(Demo::push);
     let told = places.signaler_url(&signaler);
+    let conditions = wanted.by_hand || conditions::are_needed(spec);
     let mut allowed = String::new();
     for node in nodes(spec) {
         let data_dir = dir.node(node);
@@ -122,9 +153,13 @@ pub fn deploy(spec: &Spec, root: &Path, programs: &Path, with_demo: bool) -> Res
         let key = new_key(&data_dir.join("key"))?;
         allowed.push_str(&format!("{key}  # {}\n", Server::Node(node)));
         let (peers, clients) = places.node(node)?;
-        let settings = NodeSettings { signaler: &told, peers, clients, push: push.as_ref() };
+        let settings = NodeSettings { signaler: &told, peers, clients, push: push.as_ref(), conditions };
         write_whole(&dir.node_config(node), node_config(spec, &data_dir, &settings).as_bytes())?;
-        launches.push(node_launch(&dir, node, programs));
+        launches.push(byzantine::bend(spec, &dir, node, node_launch(&dir, node, programs)));
+    }
+    byzantine::write_forks(spec, &dir, &mut places)?;
+    if conditions {
+        Conditions::new(&dir, spec).begin()?;
     }
     write_signaler(spec, &dir, SignalerSettings { listen, issuer: &issuer, push: push.as_ref() }, &allowed)?;
     write_whole(&dir.spec(), spec.to_toml().as_bytes())?;
@@ -170,6 +205,18 @@ pub fn loadgen_launch(deployment: &Deployment, spec: &Spec, process: usize, prog
 /// Where a load generator tells how far it is.
 pub fn progress_file(dir: &RunDir, process: usize) -> PathBuf {
     dir.loadgen_process(process).join("progress.jsonl")
+}
+
+/// Refuses to begin where a run cannot end.
+fn check_room(root: &Path) -> Result<(), DeployError> {
+    let there = root.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("."));
+    // a file system that does not say has room as far as is known
+    let Ok(found) = rustix::fs::statvfs(there) else { return Ok(()) };
+    let free_mb = found.f_bavail.saturating_mul(found.f_frsize) >> 20;
+    if free_mb < ROOM_MB_MIN {
+        return Err(DeployError::NoRoom { path: there.to_owned(), free_mb });
+    }
+    Ok(())
 }
 
 /// An empty or new directory, by its absolute path.
@@ -251,23 +298,35 @@ struct NodeSettings<'a> {
     peers: SocketAddr,
     clients: SocketAddr,
     push: Option<&'a toml::Value>,
+    /// Whether it follows a file of conditions.
+    conditions: bool,
 }
 
-fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
+/// What the spec says of every node.
+pub(crate) fn node_settings(spec: &Spec) -> toml::Table {
     let mut config = toml::Table::new();
     let mut set = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
-    set("data_dir", data_dir.display().to_string().into());
-    set("signaler", settings.signaler.into());
-    set("listen_peers", settings.peers.to_string().into());
-    set("listen_clients", settings.clients.to_string().into());
     set("durability", spec.durability.name().into());
     set("log", spec.node.log.clone().into());
     set("network_threads", integer(spec.node.tokio_workers));
     set("peer_lanes", integer(spec.node.lanes));
     set("client_lanes", integer(spec.node.lanes));
     set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
+    config
+}
+
+fn node_config(spec: &Spec, data_dir: &Path, settings: &NodeSettings<'_>) -> String {
+    let mut config = node_settings(spec);
+    let mut set = |key: &str, value: toml::Value| config.insert(key.to_owned(), value);
+    set("data_dir", data_dir.display().to_string().into());
+    set("signaler", settings.signaler.into());
+    set("listen_peers", settings.peers.to_string().into());
+    set("listen_clients", settings.clients.to_string().into());
     if let Some(push) = settings.push {
         set("telemetry_push", push.clone());
+    }
+    if settings.conditions {
+        set("conditions", data_dir.join("conditions.json").display().to_string().into());
     }
     if data_dir.join("control.sock").as_os_str().len() > SOCKET_PATH_MAX {
         // a path that is short and belongs to this node only: its client port is nobody else's
@@ -304,7 +363,7 @@ mod tests {
     #[test]
     fn every_node_gets_a_key_a_place_and_ports_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
-        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path()), false).unwrap();
+        let deployment = deploy(&spec(), &dir.path().join("run"), &programs(dir.path()), Wanted::default()).unwrap();
         assert_eq!(deployment.launches.len(), 9);
         let run = &deployment.dir;
         let allowed = fs::read_to_string(run.signaler().join("allow-list")).unwrap();
@@ -331,8 +390,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         let out = dir.path().join("run");
-        deploy(&spec(), &out, &programs, false).unwrap();
-        assert!(matches!(deploy(&spec(), &out, &programs, false), Err(DeployError::Occupied { .. })));
+        deploy(&spec(), &out, &programs, Wanted::default()).unwrap();
+        assert!(matches!(deploy(&spec(), &out, &programs, Wanted::default()), Err(DeployError::Occupied { .. })));
     }
 
     #[test]
@@ -340,7 +399,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let programs = programs(dir.path());
         fs::remove_file(programs.join("signaler")).unwrap();
-        let error = deploy(&spec(), &dir.path().join("run"), &programs, false).unwrap_err();
+        let error = deploy(&spec(), &dir.path().join("run"), &programs, Wanted::default()).unwrap_err();
         assert!(error.to_string().contains("bin/signaler is missing: build everything"), "{error}");
         assert!(!dir.path().join("run").exists());
     }
@@ -352,6 +411,7 @@ mod tests {
             peers: "127.0.0.1:1".parse().unwrap(),
             clients: "127.0.0.1:2".parse().unwrap(),
             push: None,
+            conditions: false,
         };
         let deep = format!("/{}", "x".repeat(120));
         let config: toml::Table = node_config(&spec(), Path::new(&deep), &settings).parse().unwrap();

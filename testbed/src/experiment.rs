@@ -9,8 +9,9 @@ use shardpay_run::{
 };
 
 use crate::backend::State;
+use crate::conditions::Conditions;
 use crate::control::Control;
-use crate::deploy::{deploy, loadgen_launch, nodes, progress_file};
+use crate::deploy::{Wanted, deploy, loadgen_launch, nodes, progress_file};
 use crate::failure::Failure;
 use crate::faults::Faults;
 use crate::interrupt::Interrupt;
@@ -26,7 +27,7 @@ use crate::verdict::{Judged, judge, keep_seen};
 const TICK: Duration = Duration::from_millis(25);
 /// A load generator that says nothing for so long hangs.
 const SILENCE_MAX: Duration = Duration::from_secs(180);
-/// Longest wait until a committee's members are equally far after the load.
+/// Longest wait until a committee's members are equally far after the load; `limits.drain_s` may be shorter.
 const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// What to run and where.
@@ -53,7 +54,7 @@ pub struct Outcome {
 pub async fn run(experiment: Experiment, registry: Registry, interrupt: Interrupt) -> Result<Outcome, Failure> {
     let Experiment { spec, out, programs, with_demo } = experiment;
     let root = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-{}", spec.name, timestamp())));
-    let deployment = deploy(&spec, &root, &programs, with_demo)?;
+    let deployment = deploy(&spec, &root, &programs, Wanted { demo: with_demo, ..Wanted::default() })?;
     write_record(&spec, &deployment.dir)?;
     let mut launches = deployment.launches.clone();
     launches.extend((0..spec.load.processes).map(|process| loadgen_launch(&deployment, &spec, process, &programs)));
@@ -101,7 +102,8 @@ async fn drive(running: &mut Running, spec: &Spec, dir: &RunDir) -> Result<(CpuS
     }
     load.cpu.samples.push((load.started.elapsed(), running.cluster.look()));
     running.live.waiting("waiting until all nodes are equally far");
-    let behind = running.settle(SETTLE_MAX).await?;
+    let limit = SETTLE_MAX.min(Duration::from_secs_f64(spec.limits.drain_s));
+    let behind = running.settle(limit).await?;
     Ok((load.cpu, behind))
 }
 
@@ -169,7 +171,7 @@ impl Load {
         Ok(Self {
             spec: spec.clone(),
             readers: (0..spec.load.processes).map(reader).collect(),
-            faults: Faults::new(&spec.timeline()),
+            faults: Faults::new(&spec.timeline(), Conditions::new(dir, spec)),
             began: None,
             heard: Instant::now(),
             started: Instant::now(),
@@ -234,7 +236,7 @@ impl Load {
     }
 }
 
-fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
+pub(crate) fn write_record(spec: &Spec, dir: &RunDir) -> Result<(), Failure> {
     let started_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let record = RunRecord {
         version: RunRecord::VERSION,

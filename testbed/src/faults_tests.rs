@@ -36,7 +36,7 @@ impl Backend for Noted {
             Action::Kill | Action::Stop if self.slow > 0 => State::Running,
             Action::Kill | Action::Stop => killed(),
             Action::Pause => State::Paused,
-            Action::Resume => State::Running,
+            Action::Resume | Action::Disconnect | Action::Connect | Action::CpuShare(_) => State::Running,
         };
         self.states.insert(server, state);
         Ok(())
@@ -68,15 +68,20 @@ fn setup(faults: &str) -> (Faults, Cluster<Noted>, tempfile::TempDir) {
         args: Vec::new(),
         log: dir.path().join(server.to_string()),
         output: None,
-        store: None,
+        store: Some(dir.path().join("nodes").join(server.to_string()).join("store")),
     };
+    for server in &servers {
+        std::fs::create_dir_all(dir.path().join("nodes").join(server.to_string()).join("store")).unwrap();
+    }
+    let conditions = Conditions::new(&shardpay_run::RunDir::new(dir.path()), &spec);
+    conditions.begin().unwrap();
     let launches = servers.iter().map(launch).collect();
     let mut cluster = Cluster::new(Noted::default(), launches, &dir.path().join("resources.csv")).unwrap();
     for server in servers {
         cluster.start(server).unwrap();
     }
     cluster.backend().asked.clear();
-    (Faults::new(&spec.timeline()), cluster, dir)
+    (Faults::new(&spec.timeline(), conditions), cluster, dir)
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -136,4 +141,56 @@ fn a_server_that_ends_by_itself_is_found_once() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].server, found[0].how.as_str()), (server, "exit code 3"));
     assert_eq!(cluster.unexpected_ends(), []);
+}
+
+#[test]
+fn a_wiped_disk_is_empty_before_the_node_starts_again() {
+    let (mut faults, mut cluster, dir) = setup("[[faults]]\nat_s = 1\naction = 'wipe-disk'\nnodes = '0-1'\ndown_s = 1");
+    let store = dir.path().join("nodes/0-1/store/1.sst");
+    std::fs::write(&store, "x").unwrap();
+    cluster.backend().slow = 6;
+    faults.advance(seconds(1), &mut cluster).unwrap();
+    faults.advance(seconds(2), &mut cluster).unwrap();
+    assert!(store.exists() && !cluster.backend().asked.contains(&"start 0-1".to_owned()), "it has not ended yet");
+    for _ in 0..8 {
+        faults.advance(seconds(2), &mut cluster).unwrap();
+    }
+    assert!(!store.exists() && faults.is_done());
+    assert_eq!(cluster.backend().asked.last().map(String::as_str), Some("start 0-1"));
+}
+
+#[test]
+fn a_full_disk_may_end_a_node_which_then_starts_again() {
+    let (mut faults, mut cluster, dir) =
+        setup("node.disk_mb = 16\n[[faults]]\nat_s = 1\naction = 'free-disk'\nnodes = '0-1'");
+    let server = Server::node(0, 1).unwrap();
+    std::fs::write(dir.path().join("nodes/0-1/store/filler"), "x").unwrap();
+    cluster.may_end(server);
+    cluster.backend().states.insert(server, killed());
+    assert_eq!(cluster.unexpected_ends(), [], "for lack of room");
+    assert_eq!(faults.advance(seconds(1), &mut cluster).unwrap(), ["free-disk 0-1"]);
+    assert_eq!(cluster.backend().asked, ["start 0-1"]);
+    assert!(!dir.path().join("nodes/0-1/store/filler").exists());
+}
+
+#[test]
+fn clocks_links_shares_and_networks() {
+    let (mut faults, mut cluster, dir) = setup(
+        "backend = 'docker'\n\
+         [[faults]]\nat_s = 1\naction = 'skew-clock'\nnodes = '0-1'\nskew_ms = 2000\ndown_s = 9\n\
+         [[faults]]\nat_s = 2\naction = 'cut'\nnodes = '0-0,1'\nto = '0-2'\nboth_ways = true\ndown_s = 7\n\
+         [[faults]]\nat_s = 3\naction = 'disconnect'\nnodes = '1-0'\ndown_s = 1\n\
+         [[faults]]\nat_s = 5\naction = 'throttle'\nnodes = '1-1'\ncpu_share = 0.1\ndown_s = 1",
+    );
+    let told =
+        |node: &str| std::fs::read_to_string(dir.path().join("nodes").join(node).join("conditions.json")).unwrap();
+    faults.advance(seconds(8), &mut cluster).unwrap();
+    assert_eq!(cluster.backend().asked, ["disconnect 1-0", "connect 1-0", "throttle 1-1", "throttle 1-1"]);
+    assert!(told("0-1").contains("2000") && told("0-1").contains("0-2"), "{}", told("0-1"));
+    assert!(told("0-2").contains("0-0") && told("0-2").contains("0-1"), "{}", told("0-2"));
+    faults.advance(seconds(10), &mut cluster).unwrap();
+    assert!(faults.is_done());
+    for node in ["0-0", "0-1", "0-2"] {
+        assert!(!told(node).contains("loss") && !told(node).contains("2000"), "{}", told(node));
+    }
 }

@@ -6,10 +6,13 @@
 
 pub mod backend;
 pub mod by_hand;
+mod byzantine;
 pub mod cluster;
+pub mod conditions;
 pub mod control;
 mod demo;
 pub mod deploy;
+pub mod disk;
 pub mod docker;
 pub mod experiment;
 pub mod failure;
@@ -27,8 +30,10 @@ pub mod registry;
 pub mod report;
 pub mod resources;
 pub mod running;
+pub mod scaling;
 pub mod server;
 pub mod services;
+pub mod stack;
 pub mod stores;
 pub mod sweep;
 pub mod threads;

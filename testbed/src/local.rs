@@ -14,6 +14,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use shardpay_run::{BackendKind, FaultAction};
 
 use crate::backend::{Action, Backend, BackendError, Ended, Launch, State};
 use crate::procfs::{ProcessId, Usage};
@@ -103,8 +104,15 @@ impl Backend for Local {
     }
 
     fn act(&mut self, server: Server, action: Action) -> Result<(), BackendError> {
+        let cannot = |fault: FaultAction| {
+            let unsupported = fault.on(BackendKind::Local).expect_err("the table of faults says so");
+            BackendError::Unsupported { server, unsupported }
+        };
         let process = self.running(server, action.name())?;
         let signal = match action {
+            Action::Disconnect => return Err(cannot(FaultAction::Disconnect)),
+            Action::Connect => return Err(cannot(FaultAction::Connect)),
+            Action::CpuShare(_) => return Err(cannot(FaultAction::Throttle)),
             Action::Stop => Signal::TERM,
             Action::Kill => Signal::KILL,
             Action::Pause => Signal::STOP,

@@ -22,6 +22,8 @@ const ROUTES: &str = "/proc/net/route";
 pub(crate) enum Places {
     Loopback(Ports),
     Containers(Subnet),
+    /// A scheduler decides.
+    Anywhere,
 }
 
 impl Places {
@@ -42,7 +44,7 @@ impl Places {
     pub(crate) fn signaler_url(&self, url: &str) -> String {
         match self {
             Self::Loopback(_) => url.to_owned(),
-            Self::Containers(_) => format!("http://{}:{SIGNALER_PORT}", Server::Signaler),
+            Self::Containers(_) | Self::Anywhere => format!("http://{}:{SIGNALER_PORT}", Server::Signaler),
         }
     }
 
@@ -56,9 +58,15 @@ impl Places {
         Ok((self.place(server, PEERS_PORT)?, self.place(server, CLIENTS_PORT)?))
     }
 
+    /// The same for the second life that a forking node leads.
+    pub(crate) fn second(&mut self, node: NodeId) -> Result<(SocketAddr, SocketAddr), NoPorts> {
+        let server = Server::Node(node);
+        Ok((self.place(server, PEERS_PORT + 1)?, self.place(server, CLIENTS_PORT + 1)?))
+    }
+
     pub(crate) fn subnet(&self) -> Option<Subnet> {
         match self {
-            Self::Loopback(_) => None,
+            Self::Loopback(_) | Self::Anywhere => None,
             Self::Containers(subnet) => Some(*subnet),
         }
     }
@@ -67,6 +75,7 @@ impl Places {
         match self {
             Self::Loopback(ports) => ports.take(),
             Self::Containers(subnet) => Ok(subnet.socket(server, port)),
+            Self::Anywhere => Ok(SocketAddr::from(([0, 0, 0, 0], port))),
         }
     }
 }

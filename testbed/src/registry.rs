@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::backend::Launch;
 use crate::control::Control;
+use crate::disk;
 use crate::procfs::ProcessId;
 use crate::server::Server;
 
@@ -162,6 +163,8 @@ impl Registry {
         for cluster in self.list()? {
             if cluster.owner.is_some_and(|owner| !owner.is_alive()) {
                 Control::adopt(&cluster).kill_all();
+                disk::abandon(&cluster.dir)
+                    .map_err(|source| RegistryError::Io { path: cluster.dir.clone(), source })?;
                 self.remove(&cluster.name)?;
                 reaped.push(cluster.name);
             }

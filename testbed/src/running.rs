@@ -16,6 +16,7 @@ use crate::backend::{Action, Launch};
 use crate::cluster::Cluster;
 use crate::control::Control;
 use crate::deploy::{Deployment, nodes};
+use crate::disk;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::live::Live;
@@ -179,6 +180,7 @@ impl Running {
             stuck.extend(self.wait_for_end(alive).await);
         }
         self.cluster.backend().kill_all();
+        disk::release(&self.entry.dir).map_err(Failure::io("the nodes' disks"))?;
         self.registry.remove(&self.entry.name)?;
         Ok(stuck)
     }

@@ -40,11 +40,13 @@ pub struct Sweep {
     pub out: Option<PathBuf>,
     /// The directory of the programs.
     pub programs: PathBuf,
+    /// Most runs of this turn; the next one goes on.
+    pub runs_max: usize,
 }
 
 /// Carries out a sweep, or what is left of it. Returns its record and directory.
 pub async fn run(sweep: Sweep, interrupt: Interrupt) -> Result<(SweepRecord, PathBuf), Failure> {
-    let Sweep { spec, out, programs } = sweep;
+    let Sweep { spec, out, programs, runs_max } = sweep;
     let dir = out.unwrap_or_else(|| PathBuf::from("runs").join(format!("{}-sweep-{}", spec.name, timestamp())));
     let kept = Kept { dir: &dir, file: SweepRecord::FILE, spec_file: SweepRecord::SPEC_FILE };
     let hashes = program_hashes(&programs)?;
@@ -66,10 +68,15 @@ pub async fn run(sweep: Sweep, interrupt: Interrupt) -> Result<(SweepRecord, Pat
     check_finished(&mut record, &spec, &dir);
     write_json(&dir.join(SweepRecord::FILE), &record)?;
     announce(&record, &dir);
+    let mut runs = 0;
     for index in 0..record.runs.len() {
         if record.runs[index].state.is_finished() {
             continue;
         }
+        if runs == runs_max {
+            return Ok((record, dir));
+        }
+        runs += 1;
         say_next(&record, index);
         let outcome = one(&spec, &record.runs[index], &dir, &programs, interrupt.clone()).await;
         let run = &mut record.runs[index];

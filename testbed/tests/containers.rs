@@ -64,3 +64,35 @@ fn what_a_killed_testbed_leaves_in_docker_is_removed_by_the_next() {
     assert_eq!(output.status.code(), Some(0), "{}", show(&output));
     assert_eq!(left(&state), (String::new(), String::new()));
 }
+
+#[test]
+#[ignore = "needs a Docker daemon; './shardpay test' runs it where there is one"]
+fn networks_shares_and_disks_of_containers() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let is_root = rustix::process::geteuid().is_root();
+    let disk = if is_root { ",{at_s=9,action='fill-disk',nodes='0-3',down_s=2}" } else { "" };
+    let faults = format!(
+        "faults=[{{at_s=1,action='disconnect',nodes='0-0',down_s=2}},{{at_s=4,action='throttle',nodes='0-1',\
+         cpu_share=0.05,down_s=2}},{{at_s=7,action='pause',nodes='0-2',down_s=1}}{disk}]"
+    );
+    let mut command = testbed(dir.path());
+    command.arg("run").arg(experiments().join("smoke.toml")).arg("--out").arg(&out).args(["--backend", "docker"]);
+    let disk_mb = if is_root { "node.disk_mb=96" } else { "node.disk_mb=0" };
+    for set in
+        ["committees=1", "duration_s=14", "load.rate.per_second=100", "limits.kept_rate_min=0.01", disk_mb, &faults]
+    {
+        command.args(["--set", set]);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    let summary: Summary = read_json(&out.join("summary.json")).unwrap();
+    assert!(summary.verdict_passed && summary.total.all.certified > 300, "{summary:?}");
+    let told = show(&output);
+    for word in ["disconnect 0-0", "connect 0-0", "throttle 0-1", "unthrottle 0-1", "pause 0-2"] {
+        assert!(told.contains(word), "{word} is told: {told}");
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounts.contains(&out.display().to_string()), "no disk is left: {mounts}");
+    assert_eq!(left(&dir.path().join("state")), (String::new(), String::new()), "nothing is left");
+}

@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
-use shardpay_run::{FaultAction, LatencyInterval, LatencyKind, PlannedFault, add_latencies, new_latencies};
+use shardpay_run::{LatencyInterval, LatencyKind, PlannedFault, add_latencies, new_latencies};
 
 use super::families::Input;
 use super::figure::{COLOURS, Figure, GREY, axis, axis_name, colour, line, log_axis};
@@ -201,7 +201,7 @@ fn over_time(points: &[Point]) -> anyhow::Result<Figure> {
 
 /// Whether an entry of the timeline ends a fault.
 pub(super) const fn ends(fault: &PlannedFault) -> bool {
-    matches!(fault.action, FaultAction::Restart | FaultAction::Resume)
+    fault.action.ends()
 }
 
 fn marks(figure: &mut Figure, warmup_s: f64, timeline: &[PlannedFault]) {

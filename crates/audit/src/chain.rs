@@ -25,6 +25,10 @@ pub(crate) struct Chain<'a> {
     pub(crate) sent: BTreeMap<CommitteeId, Vec<OutboxMessage>>,
     /// Messages consumed, by source, in order.
     pub(crate) received: BTreeMap<CommitteeId, Vec<OutboxMessage>>,
+    /// Under which headers of their source: by source, the first message proven by one, its height and hash.
+    pub(crate) proven: BTreeMap<CommitteeId, Vec<(usize, Height, HeaderHash)>>,
+    /// Hashes of the headers, from height 1.
+    pub(crate) hashes: Vec<HeaderHash>,
     /// Ids of all transactions with a leaf.
     pub(crate) executed: Vec<TxId>,
 }
@@ -46,6 +50,8 @@ impl<'a> Chain<'a> {
             accounts: HashMap::new(),
             sent: BTreeMap::new(),
             received: BTreeMap::new(),
+            proven: BTreeMap::new(),
+            hashes: Vec::new(),
             executed: Vec::new(),
         }
     }
@@ -80,6 +86,7 @@ impl<'a> Chain<'a> {
         self.totals = header.totals;
         self.height = self.height.next();
         self.parent = hash;
+        self.hashes.push(hash);
         self.history.append(leaf_hash(hash.as_bytes()));
         debug_assert_eq!(hash, header_hash(header));
         txids
@@ -150,6 +157,9 @@ impl<'a> Chain<'a> {
         findings.require(pack.first == cursor, CheckName::MessagesBetweenCommittees, || {
             format!("{place}: pack of {} begins at {}, the cursor stands at {cursor}", pack.source, pack.first)
         });
+        let header = &pack.certified.header;
+        let proof = (cursor as usize, header.height, header_hash(header));
+        self.proven.entry(pack.source).or_default().push(proof);
         for (message, credit) in pack.messages.iter().zip(&executed.credits) {
             plus(&mut self.totals.received, message.amount.micros());
             self.received.entry(pack.source).or_default().push(*message);

@@ -1,10 +1,11 @@
 //! A committee's replicas side by side: one walk over all heights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use shardpay_crypto::{chain_id, header_hash, plan_hash};
+use shardpay_crypto::{SignatureScheme as _, Zip215, chain_id, header_hash, header_message, plan_hash};
 use shardpay_types::{
-    CommitteeId, HeaderHash, Height, LedgerBlock, LedgerItem, MemberIndex, OutboxMessage, Plan, Totals, TxId,
+    ChainId, CommitteeId, HeaderHash, Height, LedgerBlock, LedgerItem, MemberIndex, OutboxMessage, Plan, PublicKey,
+    Totals, TxId,
 };
 
 use crate::acks::Wanted;
@@ -19,6 +20,8 @@ pub(crate) struct CommitteeFacts {
     pub(crate) totals: Totals,
     pub(crate) sent: BTreeMap<CommitteeId, Vec<OutboxMessage>>,
     pub(crate) received: BTreeMap<CommitteeId, Vec<OutboxMessage>>,
+    pub(crate) proven: BTreeMap<CommitteeId, Vec<(usize, Height, HeaderHash)>>,
+    pub(crate) hashes: Vec<HeaderHash>,
     pub(crate) executed: Vec<TxId>,
 }
 
@@ -33,6 +36,16 @@ struct Agreed {
     block: LedgerBlock,
     hash: HeaderHash,
     holders: Vec<MemberIndex>,
+}
+
+/// Who may sign a height.
+struct Members {
+    chain: ChainId,
+    keys: Vec<PublicKey>,
+}
+
+fn names(members: impl Iterator<Item = MemberIndex>) -> String {
+    members.map(|member| member.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// n − f with f the largest number below n/3.
@@ -56,11 +69,12 @@ pub(crate) fn walk(
     let mut plan: Plan = genesis.clone();
     let needed = quorum(genesis.committee(committee).map_or(0, |members| members.size()));
     while chain.height < end {
-        let Some(agreed) = replicas.agreed(chain.height.next(), findings) else { break };
+        let keys = plan.committee(committee).map(|found| found.members.to_vec()).unwrap_or_default();
+        let members = Members { chain: chain_id, keys };
+        let Some(agreed) = replicas.agreed(chain.height.next(), &members, findings) else { break };
         findings.figure(CheckName::ReplicasAgree, "ledger_blocks", 1);
         let txids = chain.add(&agreed.block, agreed.hash, findings);
         wanted.check(&agreed.block, &txids, (agreed.holders.len(), needed), findings);
-        let members = plan.committee(committee).map(|found| found.members.to_vec()).unwrap_or_default();
         let epoch_right = agreed.block.header.epoch == plan.epoch;
         findings.require(epoch_right, CheckName::ChainIntact, || {
             format!(
@@ -68,7 +82,7 @@ pub(crate) fn walk(
                 chain.height, agreed.block.header.epoch, plan.epoch
             )
         });
-        replicas.certificates(&agreed, &members, &mut certificates, findings);
+        replicas.certificates(&agreed, &members.keys, &mut certificates, findings);
         replicas.accounts(&chain, findings);
         if let Some(next) = next_plan(&agreed.block) {
             plan = next;
@@ -78,8 +92,8 @@ pub(crate) fn walk(
     wanted.check_end(committee, chain.height, findings);
     findings.figure(CheckName::AccountsMatch, "accounts", chain.accounts.len() as u64);
     findings.figure(CheckName::ExecutedOnce, "transactions", chain.executed.len() as u64);
-    let Chain { totals, sent, received, executed, .. } = chain;
-    CommitteeFacts { committee, totals, sent, received, executed }
+    let Chain { totals, sent, received, proven, hashes, executed, .. } = chain;
+    CommitteeFacts { committee, totals, sent, received, proven, hashes, executed }
 }
 
 /// The plan that a closing block brings.
@@ -110,8 +124,51 @@ impl<'a> Replicas<'a> {
         Self { committee, stores }
     }
 
+    /// A version of a height, who holds it, and who signed it.
+    fn told(&self, version: &Agreed, height: Height, members: &Members) -> String {
+        let holders = names(version.holders.iter().copied());
+        let signers = self.signers(version, height, members);
+        let needed = quorum(members.keys.len());
+        let signed = match signers.len() {
+            0 => "no certificate".to_owned(),
+            count if count >= needed => format!("certified by members {}", names(signers.into_iter())),
+            _ => format!("signed by members {}", names(signers.into_iter())),
+        };
+        format!("header {} at members {holders}, {signed}", version.hash)
+    }
+
+    /// Members whose valid signatures stand under the headers of two versions.
+    fn signed_both(&self, versions: &[Agreed], height: Height, members: &Members) -> String {
+        let mut signed: BTreeMap<MemberIndex, usize> = BTreeMap::new();
+        for version in versions {
+            self.signers(version, height, members)
+                .into_iter()
+                .for_each(|member| *signed.entry(member).or_default() += 1);
+        }
+        let twice: Vec<MemberIndex> =
+            signed.into_iter().filter(|(_, count)| *count > 1).map(|(member, _)| member).collect();
+        if twice.is_empty() {
+            return String::new();
+        }
+        format!("; signed more than one of them: members {}", names(twice.into_iter()))
+    }
+
+    /// Members whose valid signatures for a version its holders have.
+    fn signers(&self, version: &Agreed, height: Height, members: &Members) -> BTreeSet<MemberIndex> {
+        let message = header_message(&members.chain, &version.hash);
+        let scheme = Zip215::new([0; 32], 0);
+        let held = self.stores.iter().filter(|(member, _)| version.holders.contains(member));
+        let found = held.filter_map(|(_, store)| store.certificate(height).ok().flatten());
+        let signatures = found.flat_map(|certificate| certificate.signatures().to_vec());
+        let valid = signatures.filter(|signed| {
+            let key = members.keys.get(signed.member.index());
+            key.is_some_and(|key| scheme.verify(key, &message, &signed.signature))
+        });
+        valid.map(|signed| signed.member).collect()
+    }
+
     /// The block at `height` that most members hold; the others are evidence of a fork.
-    fn agreed(&self, height: Height, findings: &mut Findings) -> Option<Agreed> {
+    fn agreed(&self, height: Height, members: &Members, findings: &mut Findings) -> Option<Agreed> {
         let mut versions: Vec<Agreed> = Vec::new();
         for (member, store) in self.stores.iter().filter(|(_, store)| store.height() >= height) {
             match store.block(height) {
@@ -128,8 +185,9 @@ impl<'a> Replicas<'a> {
             }
         }
         findings.require(versions.len() <= 1, CheckName::ReplicasAgree, || {
-            let told = versions.iter().map(|version| format!("{} at members {:?}", version.hash, version.holders));
-            format!("committee {}, height {height}: {}", self.committee, told.collect::<Vec<_>>().join("; "))
+            let told: Vec<String> = versions.iter().map(|version| self.told(version, height, members)).collect();
+            let place = format!("committee {}, height {height}", self.committee);
+            format!("{place}: {}{}", told.join("; "), self.signed_both(&versions, height, members))
         });
         versions.into_iter().max_by_key(|version| version.holders.len())
     }
@@ -138,7 +196,7 @@ impl<'a> Replicas<'a> {
     fn certificates(
         &self,
         agreed: &Agreed,
-        members: &[shardpay_types::PublicKey],
+        members: &[PublicKey],
         certificates: &mut Certificates,
         findings: &mut Findings,
     ) {

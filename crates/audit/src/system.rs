@@ -11,7 +11,7 @@ use crate::verdict::{CheckName, Findings};
 pub(crate) fn check(facts: &[CommitteeFacts], findings: &mut Findings) {
     for destination in facts {
         for (source, consumed) in &destination.received {
-            messages(facts, (*source, destination.committee), consumed, findings);
+            messages(facts, (*source, destination), consumed, findings);
         }
     }
     supply(facts, findings);
@@ -21,21 +21,40 @@ pub(crate) fn check(facts: &[CommitteeFacts], findings: &mut Findings) {
 /// What a destination consumed must be what the source sent, from the first message on.
 fn messages(
     facts: &[CommitteeFacts],
-    pair: (CommitteeId, CommitteeId),
+    (source, at): (CommitteeId, &CommitteeFacts),
     consumed: &[OutboxMessage],
     findings: &mut Findings,
 ) {
-    let (source, destination) = pair;
-    let sent = facts.iter().find(|facts| facts.committee == source).and_then(|facts| facts.sent.get(&destination));
+    let destination = at.committee;
+    let origin = facts.iter().find(|facts| facts.committee == source);
+    let sent = origin.and_then(|facts| facts.sent.get(&destination));
     let sent = sent.map_or(&[][..], Vec::as_slice);
     findings.figure(CheckName::MessagesBetweenCommittees, "consumed", consumed.len() as u64);
     findings.require(consumed.len() <= sent.len(), CheckName::MessagesBetweenCommittees, || {
-        format!("{source} to {destination}: {} consumed, {} sent", consumed.len(), sent.len())
+        let under = proof(at, origin, source, sent.len());
+        format!("{source} to {destination}: {} consumed, {} sent{under}", consumed.len(), sent.len())
     });
     for (index, (got, gave)) in consumed.iter().zip(sent).enumerate() {
         findings.require(got == gave, CheckName::MessagesBetweenCommittees, || {
-            format!("{source} to {destination}, message {index}: sent {gave:?}, consumed {got:?}")
+            let under = proof(at, origin, source, index);
+            format!("{source} to {destination}, message {index}: sent {gave:?}, consumed {got:?}{under}")
         });
+    }
+}
+
+/// Under which header of its source a message was consumed, and which one the source has there.
+fn proof(at: &CommitteeFacts, origin: Option<&CommitteeFacts>, source: CommitteeId, index: usize) -> String {
+    let proofs = at.proven.get(&source).map_or(&[][..], Vec::as_slice);
+    let Some((_, height, hash)) = proofs.iter().rev().find(|(first, ..)| *first <= index) else {
+        return String::new();
+    };
+    let place = usize::try_from(height.get()).ok().and_then(|height| height.checked_sub(1));
+    let found = origin.zip(place).and_then(|(origin, place)| origin.hashes.get(place));
+    match found {
+        Some(found) if found != hash => {
+            format!("; under the certified header {hash} of height {height}, where committee {source} has {found}")
+        }
+        _ => format!("; under the certified header {hash} of height {height}"),
     }
 }
 

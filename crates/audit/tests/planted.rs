@@ -67,6 +67,11 @@ fn a_fork_is_found() {
     let mut world = World::sound();
     world.fork(1, 3, 1);
     fails(&world, &[ReplicasAgree]);
+    let evidence = world.audit().check(ReplicasAgree).evidence.join("\n");
+    let headers = [0, 3].map(|member| world.header(1, member, 1));
+    assert!(headers.iter().all(|header| evidence.contains(header)), "{evidence}\n names both of {headers:?}");
+    assert!(evidence.contains("certified by members 0, 1, 2"), "{evidence}");
+    assert!(evidence.contains("signed more than one of them: members 0, 1, 2"), "{evidence}");
 }
 
 #[test]

@@ -34,9 +34,10 @@ pub use mser::{WarmUp, mser5};
 pub use result::{LoadResult, SecondCounts};
 pub use shortfall::{Lateness, MACHINE_FULL, SEND_LAG_P99_MAX_MS, SHORTFALL_SHARE, Shortfall};
 pub use spec::{
-    Axis, BackendKind, Cross, Distribution, Durability, Fault, FaultAction, KneeOptions, Limits, Load, NodeOptions,
-    NodeSelector, OverBudget, PlannedFault, Rate, Repeat, Spec, SpecError, StoresKept, SweepOptions, SweepPoint,
-    SweepSpec, WarmupRule,
+    Axis, BackendKind, Byzantine, Cross, Distribution, Durability, Fault, FaultAction, FaultDetail, KneeOptions,
+    Limits, Link, LinkOptions, Load, Network, NodeOptions, NodeSelector, OverBudget, PlannedFault, Rate, Regions,
+    Repeat, Spec, SpecError, StoresKept, SweepOptions, SweepPoint, SweepSpec, TwistName, Unsupported, WarmupRule,
+    fault_table,
 };
 pub use summary::{Figures, Flow, LatencyMs, MachineUse, Phases, Summary};
 pub use sweep::{RunState, SweepAxis, SweepPointRecord, SweepRecord, SweepRun};

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shardpay_run::{Cross, Distribution, FaultAction, Rate, Spec, SweepSpec, node_name};
+use shardpay_run::{
+    BackendKind, Cross, Distribution, FaultAction, LinkOptions, Rate, Spec, SpecError, SweepSpec, node_name,
+};
+use shardpay_types::{CommitteeId, MemberIndex, NodeId};
 
 const GOOD: &str = "name = \"x\"\ncommittees = 2\nnodes_per_committee = 4\nduration_s = 10\n";
 
@@ -60,9 +63,26 @@ fn errors_name_key_and_line() {
         ("[[faults]]\nat_s = 30\naction = \"kill\"\nnodes = \"0-0\"", "x.toml:6: faults.0.at_s: must lie within"),
         ("[[faults]]\nat_s = 3\naction = \"stop-committee\"\nnodes = \"0-0\"", "faults.0.nodes: must name whole"),
         ("name = \"again\"", "x.toml:5: name: duplicate key"),
+        ("[network]\nregions = \"mars\"", "x.toml:6: network.regions: is no matrix that is known; aws-5 is"),
+        ("[network]\nregions = [[1.0, 2.0]]", "x.toml:6: network.regions: must be a square matrix"),
+        ("[[network.links]]\nfrom = \"0-0\"\nto = \"0-7\"", "x.toml:7: network.links.0.to: there is no node 0-7"),
+        ("[[byzantine]]\nnode = \"0-0\"\ntwist = \"fork\"", "takes 2 members, committee 0 has 1"),
     ];
     for (more, expected) in cases {
         let said = refused(more, &[]);
+        assert!(said.contains(expected), "{more:?}\n says: {said}\n not: {expected}");
+    }
+    let fault = |more: &str| refused(&format!("[[faults]]\nat_s = 3\nnodes = \"0-1\"\n{more}"), &[]);
+    let cases = [
+        ("action = \"throttle\"", "faults.0.cpu_share: throttle needs 0.01 to 64 cores"),
+        ("action = \"kill\"\nto = \"0-2\"", "faults.0.to: does not belong to kill"),
+        ("action = \"mend\"\ndown_s = 1", "faults.0.down_s: mend has no end"),
+        ("action = \"fill-disk\"", "node.disk_mb: fill-disk needs a size"),
+        ("action = \"shape\"", "faults.0.link: shape needs it"),
+        ("action = \"skew-clock\"\nskew_ms = 86400001", "at most a day"),
+    ];
+    for (more, expected) in cases {
+        let said = fault(more);
         assert!(said.contains(expected), "{more:?}\n says: {said}\n not: {expected}");
     }
     assert!(read("name = \"x\"", &[]).is_err_and(|said| said.contains("missing field `committees`")));
@@ -109,4 +129,44 @@ fn a_timeline_repeats_with_other_members_and_ends() {
     assert_eq!(told, expected.map(|(at, action, nodes)| (at, action, nodes.to_owned())));
     assert_eq!(spec.fault_window(), Some((Duration::from_secs(1), Duration::from_secs(5))));
     assert_eq!((spec.load.cross, spec.cross_ratio()), (Cross::Natural, 0.5));
+}
+
+#[test]
+fn a_fault_that_a_back_end_cannot_do_is_refused_with_what_it_can() {
+    let text = format!("{GOOD}[[faults]]\nat_s = 3\naction = \"disconnect\"\nnodes = \"0-1,3\"\ndown_s = 2");
+    let refusal = Spec::parse("x.toml", &text, &[]).expect_err("local processes share a network");
+    let SpecError::Unsupported { unsupported, .. } = &refusal else { panic!("{refusal}") };
+    assert_eq!((unsupported.action, unsupported.backend), (FaultAction::Disconnect, BackendKind::Local));
+    let said = refusal.to_string();
+    assert!(said.starts_with("x.toml:7: faults.0.action: the back end local cannot disconnect"), "{said}");
+    let spec = Spec::parse("x.toml", &text, &["backend=docker".to_owned()]).expect("containers have networks");
+    let told: Vec<_> = spec.timeline().into_iter().map(|fault| (fault.action, fault.nodes.len())).collect();
+    assert_eq!(told, [(FaultAction::Disconnect, 2), (FaultAction::Connect, 2)]);
+    assert_eq!(spec.faults[0].nodes.to_string(), "0-1,3");
+}
+
+#[test]
+fn a_load_of_one_committee_is_multiplied_once() {
+    let more =
+        "[load]\nper_committee = true\naccounts = 50\nrate = { kind = \"steps\", steps_per_second = [10.0, 30.0] }\n";
+    let spec = read(&format!("{GOOD}{more}"), &[]).expect("a good spec");
+    assert_eq!((spec.load.accounts, &spec.load.rate), (100, &Rate::Steps { steps_per_second: vec![20.0, 60.0] }));
+    assert_eq!(read(&spec.to_toml(), &[]).as_ref(), Ok(&spec), "what is written back is the whole system's");
+    let sweep = SweepSpec::parse("x.toml", &format!("{GOOD}{more}[grid]\ncommittees = [1, 3]\n"), &[]).expect("points");
+    let accounts: Vec<usize> = sweep.points.iter().map(|point| point.spec.load.accounts).collect();
+    assert_eq!(accounts, [50, 150]);
+}
+
+#[test]
+fn regions_and_links_shape_what_nodes_send() {
+    let more =
+        "[network]\nregions = \"aws-5\"\njitter = 0.1\n[[network.links]]\nfrom = \"0-3\"\nto = \"0-0\"\nloss = 1.0\n";
+    let spec = read(&format!("{GOOD}{more}"), &[]).expect("a good spec");
+    assert_eq!(read(&spec.to_toml(), &[]).as_ref(), Ok(&spec), "{}", spec.to_toml());
+    let node = |committee, member| NodeId { committee: CommitteeId::at(committee), member: MemberIndex::at(member) };
+    let link = spec.link(node(0, 0), node(1, 3));
+    assert_eq!((link.latency_ms, link.loss), (72.5, 0.0), "half of Virginia to Tokyo and back");
+    assert!((link.jitter_ms - 7.25).abs() < 1e-9);
+    assert_eq!(spec.link(node(0, 3), node(0, 0)), LinkOptions::CUT);
+    assert_eq!(spec.link(node(0, 0), node(0, 3)).loss, 0.0, "one way only");
 }

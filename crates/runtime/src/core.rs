@@ -19,6 +19,7 @@ use shardpay_transport::PeerNet;
 use shardpay_types::{Block, NodeId, TxResult};
 use tokio::sync::mpsc;
 
+use crate::bend::Bent;
 use crate::clock;
 use crate::context::ContextCell;
 use crate::error::Halt;
@@ -59,6 +60,7 @@ pub(crate) struct CorePorts {
     /// Orders to the ledger waiting above which peers' requests are dropped.
     pub(crate) serves_max: usize,
     pub(crate) net: PeerNet,
+    pub(crate) bent: Option<Bent>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) feed: Arc<Feed>,

@@ -15,6 +15,7 @@ use shardpay_telemetry::{Stage, names};
 use shardpay_transport::Frame;
 use shardpay_types::{AccountState, Codec, NodeId, PeerMessage, RejectReason, Transaction, TxAnswer, TxResult};
 
+use crate::bend::Bent;
 use crate::config::RuntimeConfig;
 use crate::context::ContextCell;
 use crate::execution::Ask;
@@ -59,12 +60,21 @@ impl PeerLanes {
 }
 
 /// A lane for peers.
-pub(crate) fn run_peers(frames: &Receiver<PeerFrame>, context: &ContextCell, core: &Sender<Mail>, metrics: &Metrics) {
+pub(crate) fn run_peers(
+    frames: &Receiver<PeerFrame>,
+    (context, bent): (&ContextCell, Option<&Bent>),
+    core: &Sender<Mail>,
+    metrics: &Metrics,
+) {
     for PeerFrame { from, frame } in frames {
-        let Ok(message) = PeerMessage::from_bytes(frame.bytes()) else {
+        let Ok(mut message) = PeerMessage::from_bytes(frame.bytes()) else {
             metrics.refuse(names::PEER_REFUSED, "malformed");
             continue;
         };
+        if let Some(bent) = bent {
+            let Some(left) = bent.receive(from, message) else { continue };
+            message = left;
+        }
         let start = Instant::now();
         let heavy = matches!(message, PeerMessage::Blocks(_) | PeerMessage::Pack(_));
         match check_message(&context.get(), from, message) {

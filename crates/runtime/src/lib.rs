@@ -16,6 +16,7 @@
 //! every queue is bounded, or bounded by what is in flight; a full one answers `Busy` or makes the sender
 //! wait, never the core. A thread that panics and a store that fails stop the node ([`Halt`]).
 
+mod bend;
 mod clock;
 mod config;
 mod context;
@@ -37,7 +38,8 @@ mod status;
 mod sync;
 mod threads;
 
-pub use clock::now;
+pub use bend::Bend;
+pub use clock::{now, set_clock_skew};
 pub use config::{QueueLimits, RuntimeConfig};
 pub use error::{Halt, StartError};
 pub use node::{Node, NodeEvent, NodeParts};

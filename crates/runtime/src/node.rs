@@ -13,6 +13,7 @@ use shardpay_transport::{PeerAddress, PeerNet};
 use shardpay_types::{CertifiedCheckpoint, ChainId, Epoch, EpochChange, NodeId, Plan, PlanApproval, Round, Totals};
 use tokio::sync::{mpsc, watch};
 
+use crate::bend::{Bend, Bent};
 use crate::clock;
 use crate::config::RuntimeConfig;
 use crate::context::ContextCell;
@@ -64,6 +65,8 @@ pub struct NodeParts {
     pub ports: Ports,
     /// Measures.
     pub recorder: Recorder,
+    /// What stands between it and its peers, in programs that misbehave on purpose.
+    pub bend: Option<Box<dyn Bend>>,
 }
 
 /// A running node.
@@ -143,9 +146,10 @@ impl Node {
         let (events, events_end) = mpsc::channel(EVENTS_MAX);
         let (stop, stopping) = watch::channel(false);
         let front = front(config, chain, &shared, &queues, stopping);
+        let bent = parts.bend.map(|bend| Bent::start(bend, parts.ports.net.clone(), &parts.ports.runtime));
         let watch = Watch::default();
         let mut threads = Threads::new(watch.clone());
-        spawn_lanes(&mut threads, config, &queues, &shared)?;
+        spawn_lanes(&mut threads, config, &queues, (&shared, bent.as_ref()))?;
         spawn_sync(&mut threads, &shared, parts.records.clone(), queues.facts.0.clone())?;
         let execution = Execution {
             own,
@@ -164,6 +168,7 @@ impl Node {
             ledger: queues.orders.0,
             serves_max: config.limits.ledger_serves,
             net: parts.ports.net.clone(),
+            bent,
             runtime: parts.ports.runtime.clone(),
             sessions: shared.sessions.clone(),
             feed: shared.feed.clone(),
@@ -375,13 +380,13 @@ fn spawn_lanes(
     threads: &mut Threads,
     config: &RuntimeConfig,
     queues: &Queues,
-    shared: &Shared,
+    (shared, bent): (&Shared, Option<&Bent>),
 ) -> Result<(), StartError> {
     for frames in &queues.frames {
-        let (frames, core) = (frames.clone(), queues.mail.0.clone());
+        let (frames, core, bent) = (frames.clone(), queues.mail.0.clone(), bent.cloned());
         let (context, metrics) = (shared.context.clone(), shared.metrics.clone());
         threads.spawn("peer-lane", move || {
-            run_peers(&frames, &context, &core, &metrics);
+            run_peers(&frames, (&context, bent.as_ref()), &core, &metrics);
             Ok(())
         })?;
     }

@@ -14,6 +14,7 @@ use super::daemon::DockerError;
 use super::image::Images;
 use super::subnet::Subnet;
 use crate::backend::Launch;
+use crate::byzantine;
 use crate::grafana::{DATABASE, GRAFANA_IMAGE, INFLUXDB_IMAGE};
 use crate::server::Server;
 
@@ -21,8 +22,23 @@ use crate::server::Server;
 pub const LABEL_CLUSTER: &str = "shardpay.cluster";
 /// Label: the directory of the registry that knows the cluster.
 pub const LABEL_STATE: &str = "shardpay.state";
+/// Label: the address of a container, also while it has no network.
+pub const LABEL_ADDRESS: &str = "shardpay.address";
 /// The kernel gives CPU time in slices of this: a throttled node stands still for at most so long.
 const CPU_PERIOD_US: u64 = 25_000;
+/// Weight of containers that are no nodes, when nodes have shares; theirs is Docker's 1,024.
+const OTHERS_WEIGHT: u64 = 8_192;
+/// The smallest slice that the kernel knows.
+const CPU_QUOTA_US_MIN: u64 = 1_000;
+
+/// Period and quota that give a share of so many cores, in µs.
+pub fn cpu_quota(share: f64) -> (u64, u64) {
+    let quota_us = (share * CPU_PERIOD_US as f64).round() as u64;
+    if quota_us >= CPU_QUOTA_US_MIN {
+        return (CPU_PERIOD_US, quota_us);
+    }
+    ((CPU_QUOTA_US_MIN as f64 / share).round() as u64, CPU_QUOTA_US_MIN)
+}
 
 /// What a compose file is made from.
 pub struct Plan<'a> {
@@ -79,16 +95,18 @@ impl Plan<'_> {
 
     fn service(&self, launch: &Launch) -> Result<Value, DockerError> {
         let server = launch.server;
-        let program = server.program();
+        let program = byzantine::program_of(launch);
         let image = self.images.of(program);
         let image = image.ok_or_else(|| DockerError::Image(format!("there is none of {program}")))?;
         let (user, group) = self.user;
+        let mut labels = self.labels();
+        labels[LABEL_ADDRESS] = json!(self.subnet.address(server).to_string());
         let mut service = json!({
             "image": image,
             "container_name": container(self.name, server),
             "command": launch.args.iter().map(|argument| literal(argument)).collect::<Vec<_>>(),
             "user": format!("{user}:{group}"),
-            "labels": self.labels(),
+            "labels": labels,
             "read_only": true,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
@@ -101,13 +119,17 @@ impl Plan<'_> {
         if let Server::Node(_) = server {
             let options = &self.spec.node;
             if options.cpu_share > 0.0 {
-                set("cpu_period", json!(CPU_PERIOD_US));
-                set("cpu_quota", json!((options.cpu_share * CPU_PERIOD_US as f64).round() as u64));
+                let (period_us, quota_us) = cpu_quota(options.cpu_share);
+                set("cpu_period", json!(period_us));
+                set("cpu_quota", json!(quota_us));
             }
             if options.memory_mb > 0 {
                 set("mem_limit", json!(format!("{}m", options.memory_mb)));
             }
             set("depends_on", json!({ "signaler": { "condition": "service_healthy" } }));
+        } else if self.spec.node.cpu_share > 0.0 {
+            // who measures gets the CPU before those whose share is limited
+            set("cpu_shares", json!(OTHERS_WEIGHT));
         }
         if let Some(test) = health(launch) {
             let check = json!({ "test": test, "interval": "5s", "timeout": "3s", "retries": 3, "start_period": "20s" });
@@ -196,7 +218,7 @@ fn health(launch: &Launch) -> Option<Vec<String>> {
     if !matches!(launch.server, Server::Signaler | Server::Node(_)) {
         return None;
     }
-    let program = format!("/bin/{}", launch.server.program());
+    let program = format!("/bin/{}", byzantine::program_of(launch));
     let config = launch.args.iter().skip_while(|argument| *argument != "--config").take(2);
     let config = config.map(|argument| literal(argument));
     Some(["CMD".to_owned(), program, "health".to_owned()].into_iter().chain(config).collect())
@@ -235,7 +257,9 @@ mod tests {
         assert_eq!(node["volumes"][0]["target"], "/r/nodes/0-3");
         assert_eq!(node["healthcheck"]["test"], json!(["CMD", "/bin/node", "health", "--config", "/r/a$$b"]));
         assert_eq!(node["depends_on"]["signaler"]["condition"], "service_healthy");
-        assert!(file["services"]["signaler"]["cpu_quota"].is_null());
+        let signaler = &file["services"]["signaler"];
+        assert_eq!((&signaler["cpu_quota"], &signaler["cpu_shares"]), (&Value::Null, &json!(8_192)));
+        assert_eq!(cpu_quota(0.02), (50_000, 1_000), "the kernel knows no smaller slice");
         assert_eq!(file["services"]["grafana"]["profiles"][0], "metrics");
         let launches = [launch(Server::Demo)];
         let plan = Plan { launches: &launches, ..plan };

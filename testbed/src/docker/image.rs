@@ -1,14 +1,17 @@
 //! Images from scratch: the programs of the local release build, without their symbols, and the shared libraries
-//! they need. No registry, no network, no second compilation.
+//! they need. All programs are one file (`shardpay`, package `shardpay-programs`) that knows by its name which it is. No
+//! registry, no network, no second compilation.
 //!
 //! Guarantees: the same programs and libraries give the same images, byte by byte (fixed order, owner and times), so
 //! an image's name, which holds a part of its digest, names its content. Images run as a user that is not root. All
-//! share one layer of libraries.
+//! share two layers, of programs and of libraries.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 use shardpay_crypto::sha256;
@@ -16,8 +19,10 @@ use shardpay_crypto::sha256;
 use super::daemon::{DockerError, ask, docker};
 use super::tar::Tar;
 
-/// The programs that have an image.
+/// The programs that have an image whether or not a run needs it; `node-byzantine` has one when it does.
 pub const PROGRAMS: [&str; 5] = ["node", "signaler", "loadgen", "demo", "service"];
+/// The file that is all of them: each by its name.
+const ALL_IN_ONE: &str = "shardpay";
 /// Where this machine keeps the authorities it trusts: clients of HTTP do not start without any.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// User and group in the images.
@@ -39,7 +44,7 @@ impl Images {
 
     /// Images that are somewhere else, for tests.
     #[cfg(test)]
-    pub(super) fn named(names: &[(&str, &str)]) -> Self {
+    pub(crate) fn named(names: &[(&str, &str)]) -> Self {
         let owned = |(program, name): &(&str, &str)| ((*program).to_owned(), (*name).to_owned());
         Self { names: names.iter().map(owned).collect(), bytes: 0 }
     }
@@ -49,9 +54,9 @@ impl Images {
         self.names.iter().map(|(program, name)| (program.as_str(), name.as_str()))
     }
 
-    /// Makes the images of the programs below `dir`, and gives those to the daemon that it has not.
-    pub fn build(dir: &Path) -> Result<Self, DockerError> {
-        let built = Built::new(dir)?;
+    /// Makes the images of these programs below `dir`, and gives those to the daemon that it has not.
+    pub fn build<'a>(dir: &Path, programs: impl IntoIterator<Item = &'a str>) -> Result<Self, DockerError> {
+        let built = Built::new(dir, &programs.into_iter().collect())?;
         let images = Self { names: built.names(), bytes: built.bytes() };
         let there = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"])?;
         if images.names.values().any(|name| !there.lines().any(|line| line == name)) {
@@ -77,44 +82,52 @@ impl Layer {
 /// Images before they are loaded.
 struct Built {
     libraries: Layer,
-    /// Program, its layer, its configuration.
-    programs: Vec<(&'static str, Layer, Vec<u8>)>,
+    /// Program, the layer that holds it, its configuration.
+    programs: Vec<(String, Rc<Layer>, Vec<u8>)>,
 }
 
 impl Built {
-    fn new(dir: &Path) -> Result<Self, DockerError> {
+    fn new(dir: &Path, programs: &BTreeSet<&str>) -> Result<Self, DockerError> {
         let mut needed = BTreeMap::new();
-        let mut layers = Vec::new();
-        for program in PROGRAMS {
-            let path = dir.join(program);
-            needed.extend(closure(&path)?);
-            let mut tar = Tar::default();
-            tar.dir("bin", 0o755);
-            tar.file(&format!("bin/{program}"), 0o555, &stripped(&path)?);
-            layers.push((program, Layer::new(tar)));
+        let mut layers: BTreeMap<&str, Rc<Layer>> = BTreeMap::new();
+        for program in programs {
+            let file = if PROGRAMS.contains(program) { ALL_IN_ONE } else { *program };
+            if let Entry::Vacant(vacant) = layers.entry(file) {
+                let path = dir.join(file);
+                if !path.is_file() {
+                    let build = "'cargo build --release --workspace --bins' builds it";
+                    return Err(DockerError::Image(format!("{} is missing: {build}", path.display())));
+                }
+                needed.extend(closure(&path)?);
+                vacant.insert(Rc::new(Layer::new(programs_of(file, &stripped(&path)?))));
+            }
         }
         let authorities = fs::read(AUTHORITIES).map_err(|error| {
             DockerError::Image(format!("{AUTHORITIES}: {error}; 'apt-get install ca-certificates'"))
         })?;
         let libraries = Layer::new(libraries(&needed, &authorities));
-        let config = |program, layer: &Layer| configuration(program, [&libraries, layer]);
-        let programs = layers
-            .into_iter()
-            .map(|(program, layer)| {
-                let config = config(program, &layer);
-                (program, layer, config)
-            })
-            .collect();
+        let image = |program: &&str| {
+            let file = if PROGRAMS.contains(program) { ALL_IN_ONE } else { *program };
+            let layer = Rc::clone(&layers[file]);
+            let config = configuration(program, [&libraries, &layer]);
+            ((*program).to_owned(), layer, config)
+        };
+        let programs = programs.iter().map(image).collect();
         Ok(Self { libraries, programs })
     }
 
     fn names(&self) -> BTreeMap<String, String> {
-        let name = |(program, _, config): &(&str, Layer, Vec<u8>)| ((*program).to_owned(), name(program, config));
+        let name = |(program, _, config): &(String, Rc<Layer>, Vec<u8>)| (program.clone(), name(program, config));
         self.programs.iter().map(name).collect()
     }
 
     fn bytes(&self) -> usize {
-        self.libraries.tar.len() + self.programs.iter().map(|(_, layer, _)| layer.tar.len()).sum::<usize>()
+        self.libraries.tar.len() + self.layers().values().map(|layer| layer.tar.len()).sum::<usize>()
+    }
+
+    /// The layers of programs, each once.
+    fn layers(&self) -> BTreeMap<&str, &Layer> {
+        self.programs.iter().map(|(_, layer, _)| (layer.digest.as_str(), &**layer)).collect()
     }
 
     /// What `docker load` reads.
@@ -123,9 +136,9 @@ impl Built {
         let layer = |layer: &Layer| format!("{}.tar", layer.digest);
         let mut manifest: Vec<Value> = Vec::new();
         tar.file(&layer(&self.libraries), 0o444, &self.libraries.tar);
+        self.layers().values().for_each(|own| tar.file(&layer(own), 0o444, &own.tar));
         for (program, own, config) in &self.programs {
             let path = format!("{}.json", hex::encode(sha256(&[config])));
-            tar.file(&layer(own), 0o444, &own.tar);
             tar.file(&path, 0o444, config);
             manifest.push(json!({
                 "Config": path,
@@ -166,6 +179,18 @@ fn configuration(program: &str, layers: [&Layer; 2]) -> Vec<u8> {
         ],
     });
     serde_json::to_vec(&config).expect("plain data")
+}
+
+/// A layer with a program, under all the names that it has.
+fn programs_of(file: &str, content: &[u8]) -> Tar {
+    let mut tar = Tar::default();
+    tar.dir("bin", 0o755);
+    let path = format!("bin/{file}");
+    tar.file(&path, 0o555, content);
+    if file == ALL_IN_ONE {
+        PROGRAMS.iter().for_each(|name| tar.link(&format!("bin/{name}"), &path));
+    }
+    tar
 }
 
 /// A program without its symbols.
@@ -224,6 +249,8 @@ fn libraries(needed: &BTreeMap<String, Vec<u8>>, authorities: &[u8]) -> Tar {
         tar.dir(dir, if dir == "tmp" { 0o1777 } else { 0o755 });
     }
     let (user, group) = USER;
+    // what a new volume begins with
+    tar.dir_of("data", 0o755, user);
     tar.file("etc/group", 0o444, format!("shardpay:x:{group}:\n").as_bytes());
     tar.file("etc/nsswitch.conf", 0o444, b"hosts: files dns\n");
     tar.file("etc/passwd", 0o444, format!("shardpay:x:{user}:{group}::/tmp:/bin/false\n").as_bytes());
@@ -250,14 +277,17 @@ mod tests {
     #[test]
     fn the_same_programs_give_the_same_images() {
         let dir = tempfile::tempdir().unwrap();
-        for program in PROGRAMS {
-            fs::copy("/bin/true", dir.path().join(program)).unwrap();
+        for file in [ALL_IN_ONE, "node-byzantine"] {
+            fs::copy("/bin/true", dir.path().join(file)).unwrap();
         }
-        let (one, two) = (Built::new(dir.path()).unwrap(), Built::new(dir.path()).unwrap());
+        let programs: BTreeSet<&str> = PROGRAMS.into_iter().chain(["node-byzantine"]).collect();
+        let build = || Built::new(dir.path(), &programs).unwrap();
+        let (one, two) = (build(), build());
         assert_eq!(one.archive(), two.archive());
-        fs::copy("/bin/false", dir.path().join("node")).unwrap();
-        let other = Built::new(dir.path()).unwrap();
+        assert_eq!(one.layers().len(), 2, "all programs but node-byzantine are one layer");
+        fs::copy("/bin/false", dir.path().join(ALL_IN_ONE)).unwrap();
+        let other = build();
         assert_ne!(one.names()["node"], other.names()["node"]);
-        assert_eq!(one.names()["demo"], other.names()["demo"]);
+        assert_eq!(one.names()["node-byzantine"], other.names()["node-byzantine"]);
     }
 }

@@ -29,7 +29,7 @@ use shardpay_run::{RunDir, write_whole};
 use crate::backend::{Action, Backend, BackendError, Ended, Launch, State};
 use crate::procfs::{ProcessId, Usage};
 use crate::server::Server;
-use compose::{LABEL_CLUSTER, LABEL_STATE, Plan, container};
+use compose::{LABEL_ADDRESS, LABEL_CLUSTER, LABEL_STATE, Plan, container};
 use daemon::docker;
 
 pub use daemon::DockerError;
@@ -114,12 +114,48 @@ impl Docker {
         Some(id)
     }
 
+    /// The cluster's network.
+    fn network(&self) -> Result<String, DockerError> {
+        let filter = format!("label={LABEL_CLUSTER}={}", self.cluster);
+        docker(&["network", "ls", "--quiet", "--filter", &filter])
+    }
+
+    fn disconnect(&self, server: Server) -> Result<(), BackendError> {
+        let refused = |error| refused(server, "disconnect", error);
+        let network = self.network().map_err(refused)?;
+        docker(&["network", "disconnect", &network, &self.name(server)]).map(|_| ()).map_err(refused)
+    }
+
+    /// At the address it had: the others know no other.
+    fn connect(&self, server: Server) -> Result<(), BackendError> {
+        let refused = |error| refused(server, "connect", error);
+        let network = self.network().map_err(refused)?;
+        let address = format!("{{{{index .Config.Labels {LABEL_ADDRESS:?}}}}}");
+        let address = docker(&["inspect", "--format", &address, &self.name(server)]).map_err(refused)?;
+        let (alias, name) = (server.to_string(), self.name(server));
+        let words = ["network", "connect", "--ip", &address, "--alias", &alias, &network, &name];
+        docker(&words).map(|_| ()).map_err(refused)
+    }
+
+    fn share(&self, server: Server, share: f64) -> Result<(), BackendError> {
+        let (period, quota) = if share > 0.0 {
+            let (period, quota) = compose::cpu_quota(share);
+            (period.to_string(), quota.to_string())
+        } else {
+            ("25000".to_owned(), "-1".to_owned())
+        };
+        self.command(&["update", "--cpu-period", &period, "--cpu-quota", &quota], server, "throttle")
+    }
+
     fn command(&self, words: &[&str], server: Server, action: &'static str) -> Result<(), BackendError> {
         let name = self.name(server);
         let all: Vec<&str> = words.iter().copied().chain([name.as_str()]).collect();
-        let refused = |error: DockerError| BackendError::Refused { server, action, source: io::Error::other(error) };
-        docker(&all).map(|_| ()).map_err(refused)
+        docker(&all).map(|_| ()).map_err(|error| refused(server, action, error))
     }
+}
+
+fn refused(server: Server, action: &'static str, error: DockerError) -> BackendError {
+    BackendError::Refused { server, action, source: io::Error::other(error) }
 }
 
 impl Backend for Docker {
@@ -140,8 +176,15 @@ impl Backend for Docker {
 
     fn act(&mut self, server: Server, action: Action) -> Result<(), BackendError> {
         let state = self.state(server);
-        if !matches!(state, State::Running | State::Paused) {
+        // a network can be given back to a container that has ended meanwhile
+        if !matches!(state, State::Running | State::Paused) && action != Action::Connect {
             return Err(BackendError::NotRunning { server, action: action.name() });
+        }
+        match action {
+            Action::Disconnect => return self.disconnect(server),
+            Action::Connect => return self.connect(server),
+            Action::CpuShare(share) => return self.share(server, share),
+            _ => {}
         }
         // a paused container takes no signal
         if state == State::Paused && action != Action::Pause {
@@ -152,7 +195,7 @@ impl Backend for Docker {
             Action::Kill => self.command(&["kill"], server, action.name())?,
             Action::Pause if state == State::Paused => {}
             Action::Pause => self.command(&["pause"], server, action.name())?,
-            Action::Resume => {}
+            Action::Resume | Action::Disconnect | Action::Connect | Action::CpuShare(_) => {}
         }
         if let Some(contained) = self.servers.get_mut(&server) {
             contained.paused = action == Action::Pause;
@@ -239,6 +282,11 @@ fn remove(label: &str) -> Result<(), DockerError> {
         }
     }
     Ok(())
+}
+
+/// Runs `docker` and returns what it prints.
+pub(crate) fn command(arguments: &[&str]) -> Result<String, DockerError> {
+    docker(arguments)
 }
 
 /// Whether there is a daemon that can be asked.

@@ -311,6 +311,11 @@ impl World {
         LedgerBlock::clone(&block.expect("a block"))
     }
 
+    /// The hash of a member's header.
+    pub(crate) fn header(&mut self, committee: usize, member: usize, height: u64) -> String {
+        header_hash(&self.block(committee, member, height).header).to_string()
+    }
+
     /// Gives one member another block.
     pub(crate) fn fork(&mut self, committee: usize, member: usize, height: u64) {
         let mut block = self.block(committee, member, height);

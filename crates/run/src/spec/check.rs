@@ -48,7 +48,9 @@ impl Spec {
         let why = "mser5 needs at least 20 seconds of load beside `warmup_s`";
         require(self.warmup == WarmupRule::Fixed || enough, "warmup", why)?;
         self.check_node()?;
+        self.check_network()?;
         self.check_load()?;
+        self.check_byzantine()?;
         for (index, fault) in self.faults.iter().enumerate() {
             self.check_fault(fault, &format!("faults.{index}"))?;
         }
@@ -65,7 +67,9 @@ impl Spec {
         let share = node.cpu_share == 0.0 || (0.01..=64.0).contains(&node.cpu_share);
         require(share, "node.cpu_share", "must be 0 (no limit) or 0.01 to 64 cores")?;
         let memory = node.memory_mb == 0 || (32..=1 << 20).contains(&node.memory_mb);
-        require(memory, "node.memory_mb", "must be 0 (no limit) or 32 to 1,048,576")
+        require(memory, "node.memory_mb", "must be 0 (no limit) or 32 to 1,048,576")?;
+        let disk = node.disk_mb == 0 || (16..=1 << 20).contains(&node.disk_mb);
+        require(disk, "node.disk_mb", "must be 0 (no limit) or 16 to 1,048,576")
     }
 
     fn check_rate(&self) -> Result<(), Problem> {
@@ -150,10 +154,11 @@ impl Spec {
         if fault.action == FaultAction::StopCommittee {
             require(fault.nodes.whole_committees(), format!("{key}.nodes"), "must name whole committees, as 1-* does")?;
         }
+        self.check_fault_options(fault, key)?;
         if let Some(down_s) = fault.down_s {
             seconds(down_s, format!("{key}.down_s"))?;
             let ends = fault.action.opposite().is_some();
-            require(ends, format!("{key}.down_s"), "belongs to kill, pause and stop-committee only")?;
+            require(ends, format!("{key}.down_s"), format!("{} has no end", fault.action))?;
         }
         if let Some(repeat) = fault.repeat {
             seconds(repeat.every_s, format!("{key}.repeat.every_s"))?;
@@ -164,6 +169,43 @@ impl Spec {
             require(apart, format!("{key}.down_s"), "must be shorter than `repeat.every_s`")?;
         }
         Ok(())
+    }
+
+    /// Keys that belong to some faults only.
+    fn check_fault_options(&self, fault: &Fault, key: &str) -> Result<(), Problem> {
+        let action = fault.action;
+        let goes_with = |given: bool, name: &str, fits: bool| {
+            require(!given || fits, format!("{key}.{name}"), format!("does not belong to {action}"))
+        };
+        goes_with(fault.to.is_some(), "to", action.is_of_links())?;
+        goes_with(fault.both_ways, "both_ways", action.is_of_links())?;
+        goes_with(fault.cpu_share.is_some(), "cpu_share", action == FaultAction::Throttle)?;
+        goes_with(fault.skew_ms.is_some(), "skew_ms", action == FaultAction::SkewClock)?;
+        goes_with(fault.link.is_some(), "link", action == FaultAction::Shape)?;
+        if let Some(to) = fault.to {
+            let found = to.nodes(self.committees, self.nodes_per_committee, 0).is_some();
+            require(found, format!("{key}.to"), format!("there is no node {to}"))?;
+        }
+        match action {
+            FaultAction::Throttle => {
+                let fits = fault.cpu_share.is_some_and(|share| (0.01..=64.0).contains(&share));
+                require(fits, format!("{key}.cpu_share"), "throttle needs 0.01 to 64 cores")
+            }
+            FaultAction::SkewClock => {
+                let fits = fault.skew_ms.is_some_and(|ms| ms.unsigned_abs() <= 86_400_000);
+                require(fits, format!("{key}.skew_ms"), "skew-clock needs at most a day, ahead or behind")
+            }
+            FaultAction::Shape => {
+                let link =
+                    fault.link.ok_or(Problem { key: format!("{key}.link"), why: "shape needs it".to_owned() })?;
+                link.check(&format!("{key}.link"))
+            }
+            FaultAction::FillDisk => {
+                let why = "fill-disk needs a size: a disk of this machine is not filled";
+                require(self.node.disk_mb > 0, "node.disk_mb", why)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_limits(&self) -> Result<(), Problem> {

@@ -22,6 +22,9 @@ pub struct Load {
     pub processes: usize,
     /// Most payments sent and not certified, over all processes; more are skipped and counted.
     pub max_in_flight: usize,
+    /// Rates and accounts are those of one committee: all of them are multiplied when the spec is read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub per_committee: bool,
 }
 
 impl Default for Load {
@@ -34,6 +37,34 @@ impl Default for Load {
             seed: 1,
             processes: 1,
             max_in_flight: 50_000,
+            per_committee: false,
+        }
+    }
+}
+
+impl Load {
+    /// The load of so many committees, when it is that of one.
+    pub(super) fn spread(&mut self, committees: usize) {
+        if !std::mem::take(&mut self.per_committee) {
+            return;
+        }
+        self.accounts = self.accounts.saturating_mul(committees);
+        let times = |rate: &mut f64| *rate *= committees as f64;
+        match &mut self.rate {
+            Rate::Constant { per_second } | Rate::Poisson { per_second } | Rate::Daily { per_second, .. } => {
+                times(per_second);
+            }
+            Rate::Ramp { from_per_second, to_per_second } => {
+                times(from_per_second);
+                times(to_per_second);
+            }
+            Rate::Steps { steps_per_second } => steps_per_second.iter_mut().for_each(times),
+            Rate::Closed { in_flight } => *in_flight = in_flight.saturating_mul(committees),
+            Rate::Fraction { at_least_per_second, probe_in_flight, .. } => {
+                times(at_least_per_second);
+                *probe_in_flight = probe_in_flight.saturating_mul(committees);
+            }
+            Rate::Trace { .. } => {}
         }
     }
 }

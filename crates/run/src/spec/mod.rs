@@ -4,9 +4,12 @@
 //! keys are refused; every error names the key and the line (or the `--set` that brought it). What is
 //! written back ([`Spec::to_toml`]) holds every key and reads as the same spec.
 
+mod backends;
+mod byzantine;
 mod check;
 mod faults;
 mod load;
+mod network;
 mod options;
 mod parse;
 mod sweep;
@@ -15,8 +18,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use faults::{Fault, FaultAction, NodeSelector, PlannedFault, Repeat};
+pub use backends::{Unsupported, fault_table};
+pub use byzantine::{Byzantine, TwistName};
+pub use faults::{Fault, FaultAction, FaultDetail, NodeSelector, PlannedFault, Repeat};
 pub use load::{Cross, Distribution, Load, Rate};
+pub use network::{Link, LinkOptions, Network, Regions};
 pub use options::{KneeOptions, OverBudget, StoresKept, SweepOptions};
 pub use parse::SpecError;
 pub use sweep::{Axis, SweepPoint, SweepSpec};
@@ -96,12 +102,18 @@ pub struct Spec {
     /// Options of every node.
     #[serde(default)]
     pub node: NodeOptions,
+    /// What lies between nodes.
+    #[serde(default)]
+    pub network: Network,
     /// What is paid.
     #[serde(default)]
     pub load: Load,
     /// What is broken, and when.
     #[serde(default)]
     pub faults: Vec<Fault>,
+    /// Who misbehaves, and how.
+    #[serde(default)]
+    pub byzantine: Vec<Byzantine>,
     /// When the run is stopped or does not count.
     #[serde(default)]
     pub limits: Limits,
@@ -123,6 +135,8 @@ pub struct NodeOptions {
     pub cpu_share: f64,
     /// Memory that a container may use, in MiB; 0: as much as there is.
     pub memory_mb: u64,
+    /// Size of the file system of a node's store, in MiB; 0: that of the run directory. Needs root.
+    pub disk_mb: u64,
 }
 
 impl Default for NodeOptions {
@@ -134,6 +148,7 @@ impl Default for NodeOptions {
             log: "info".to_owned(),
             cpu_share: 0.0,
             memory_mb: 0,
+            disk_mb: 0,
         }
     }
 }

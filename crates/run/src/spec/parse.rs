@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize as _;
 use toml::de::{DeTable, DeValue};
 
-use super::Spec;
+use super::backends::Unsupported;
 use super::check::Problem;
 use super::sweep::refuse_tables;
+use super::{Fault, Spec};
 
 /// Largest spec file.
 const SPEC_BYTES_MAX: u64 = 1 << 20;
@@ -46,6 +47,16 @@ pub enum SpecError {
         /// What is wrong.
         why: String,
     },
+    /// A fault that the spec's back end cannot do.
+    #[error("{origin}: {key}: {unsupported}")]
+    Unsupported {
+        /// File and line, or the option that brought it.
+        origin: String,
+        /// The dotted key.
+        key: String,
+        /// Which, and why.
+        unsupported: Unsupported,
+    },
 }
 
 fn at_key(key: &str) -> String {
@@ -69,8 +80,49 @@ impl Spec {
                 spec = apply(&mut table, given)?;
             }
         }
+        spec.load.spread(spec.committees);
         spec.check().map_err(|problem| located(origin, text, overrides, problem))?;
+        spec.supported(origin, text)?;
         Ok(spec)
+    }
+}
+
+impl Spec {
+    /// A fault that is done at once, as `testbed fault` is told it: its keys are those of a spec.
+    pub fn fault_by_hand(action: &str, nodes: &str, more: &[String]) -> Result<Fault, SpecError> {
+        let mut table = toml::Table::new();
+        for (key, value) in [("action", action), ("nodes", nodes)] {
+            table.insert(key.to_owned(), value.into());
+        }
+        table.insert("at_s".to_owned(), 0.0.into());
+        for given in more {
+            set_key(&mut table, given)?;
+        }
+        Fault::deserialize(table).map_err(|error| SpecError::Elsewhere {
+            origin: "the fault".to_owned(),
+            key: String::new(),
+            why: error.message().to_owned(),
+        })
+    }
+
+    /// The spec with this fault and no other; it is checked as one of a file is.
+    pub fn with_fault(mut self, fault: Fault) -> Result<Self, SpecError> {
+        self.faults = vec![fault];
+        let wrong = |Problem { key, why }| {
+            let key = key.trim_start_matches("faults.0.").to_owned();
+            SpecError::Elsewhere { origin: "the fault".to_owned(), key, why }
+        };
+        self.check().map_err(wrong)?;
+        self.supported("the fault", "")?;
+        Ok(self)
+    }
+
+    /// Refuses a fault that the back end cannot do.
+    pub(super) fn supported(&self, origin: &str, text: &str) -> Result<(), SpecError> {
+        let Some((index, unsupported)) = self.unsupported() else { return Ok(()) };
+        let key = format!("faults.{index}.action");
+        let origin = line_of(text, &key).map_or_else(|| origin.to_owned(), |line| format!("{origin}:{line}"));
+        Err(SpecError::Unsupported { origin, key, unsupported })
     }
 }
 

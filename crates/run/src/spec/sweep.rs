@@ -376,13 +376,17 @@ impl Source<'_> {
         }
         let label = if label.is_empty() { "the spec as it stands".to_owned() } else { label.join(", ") };
         let read = serde_path_to_error::deserialize::<_, Spec>(keys);
-        let checked = read.map_err(|error| problem_of("", &error)).and_then(|spec| spec.check().map(|()| spec));
+        let checked = read.map_err(|error| problem_of("", &error)).and_then(|mut spec| {
+            spec.load.spread(spec.committees);
+            spec.check().map(|()| spec)
+        });
         let spec = checked.map_err(|problem| {
             let line = self.line(&problem.key, workload, (axes, combination));
             let several = !axes.is_empty() || workload.name.is_some();
             let why = if several { format!("{} (point {label})", problem.why) } else { problem.why };
             self.at_line(line, Problem { key: problem.key, why })
         })?;
+        spec.supported(self.origin, self.text)?;
         Ok(SweepPoint { id: String::new(), label, workload: workload.name.clone(), values, spec })
     }
 

@@ -1,5 +1,6 @@
 //! Carrying out what the replica orders.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use shardpay_ledger::TxReject;
@@ -103,6 +104,10 @@ impl Core {
         match order {
             Output::Persist { .. } | Output::Answer { .. } => unreachable!("collected apart"),
             Output::Send { to, message } => {
+                if let Some(bent) = &self.ports.bent {
+                    bent.send(to, message);
+                    return Ok(());
+                }
                 let bytes = turn.encoder.encode(&message);
                 self.ports.net.send(to, class_of(&message), bytes);
             }
@@ -150,7 +155,7 @@ impl Core {
 
     /// Reads stored blocks away from the core. Requests are budgeted per node by the replica.
     fn serve_stored(&self, to: NodeId, epoch: Epoch, refs: Vec<BlockRef>) {
-        let (records, net) = (self.ports.records.clone(), self.ports.net.clone());
+        let (records, net, bent) = (self.ports.records.clone(), self.ports.net.clone(), self.ports.bent.clone());
         self.ports.runtime.spawn_blocking(move || {
             let mut found = Vec::new();
             for reference in &refs {
@@ -162,7 +167,10 @@ impl Core {
             if !found.is_empty() {
                 let blocks = List::bounded(found.into_iter().map(shardpay_types::RawBlock).collect());
                 let message = PeerMessage::Blocks(Blocks { epoch, requested: true, blocks });
-                net.send(to, class_of(&message), message.to_bytes().into());
+                match bent {
+                    Some(bent) => bent.send(to, Arc::new(message)),
+                    None => net.send(to, class_of(&message), message.to_bytes().into()),
+                }
             }
         });
     }

@@ -112,6 +112,7 @@ impl Cluster {
             records: opened.records,
             ports,
             recorder: member.recorder.clone(),
+            bend: None,
         };
         let (node, _events) = Node::start(parts).expect("starts");
         let member = &mut self.members[at];

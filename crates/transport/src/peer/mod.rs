@@ -200,13 +200,27 @@ pub(crate) struct Net {
     endpoint: Endpoint,
     tasks: Tasks,
     roster: Arc<Roster>,
-    shape: Mutex<LinkShape>,
+    shapes: Mutex<Shapes>,
     handshakes: Arc<Semaphore>,
     refusals: RefusalCounters,
     received: Traffic,
     sent: Traffic,
     drops: Drops,
     dropped_size: AtomicU64,
+}
+
+/// What is done to links, those that are still to come included.
+#[derive(Default)]
+struct Shapes {
+    /// To nodes without an entry of their own.
+    all: LinkShape,
+    of: HashMap<NodeId, LinkShape>,
+}
+
+impl Shapes {
+    fn of(&self, node: NodeId) -> LinkShape {
+        self.of.get(&node).copied().unwrap_or(self.all)
+    }
 }
 
 /// The members: who they are by key, and the link to each.
@@ -270,7 +284,7 @@ impl PeerNet {
             handler,
             tasks: Tasks::new(runtime),
             roster,
-            shape: Mutex::default(),
+            shapes: Mutex::default(),
             handshakes: Arc::new(Semaphore::new(config.handshakes_max)),
             refusals: RefusalCounters::default(),
             received: Traffic::default(),
@@ -329,7 +343,7 @@ impl PeerNet {
             (true, true) => Duty::AtOnce,
             (true, false) => Duty::WhenAlone,
         };
-        let shape = *self.0.shape.lock().unwrap_or_else(PoisonError::into_inner);
+        let shape = self.0.shapes.lock().unwrap_or_else(PoisonError::into_inner).of(peer.node);
         // without randomness jitter repeats itself, and nothing else depends on it
         let chance = Chance::new(getrandom::u64().unwrap_or_default());
         let link = Arc::new(Link::new(peer, duty, self.0.config.queue_bytes_max, (shape, chance), old));
@@ -351,19 +365,32 @@ impl PeerNet {
         }
     }
 
-    /// Shapes what is sent to one node, or to all present and future ones.
+    /// Shapes what is sent to one node, or to all, now and after they come back.
     pub fn shape(&self, to: Option<NodeId>, shape: LinkShape) {
+        let mut shapes = self.0.shapes.lock().unwrap_or_else(PoisonError::into_inner);
         match to {
             Some(node) => {
-                if let Some(link) = self.0.roster.link(node) {
-                    link.shape(shape);
-                }
+                shapes.of.insert(node, shape);
             }
-            None => {
-                *self.0.shape.lock().unwrap_or_else(PoisonError::into_inner) = shape;
-                self.0.roster.read().links.values().for_each(|link| link.shape(shape));
+            None => *shapes = Shapes { all: shape, of: HashMap::new() },
+        }
+        drop(shapes);
+        let links: Vec<Arc<Link>> = self.0.roster.read().links.values().map(Arc::clone).collect();
+        links.iter().filter(|link| to.is_none_or(|node| link.node == node)).for_each(|link| link.shape(shape));
+    }
+
+    /// Shapes what is sent to these nodes, and leaves all others as they are by nature.
+    pub fn shape_only(&self, shapes: HashMap<NodeId, LinkShape>) {
+        let links: Vec<Arc<Link>> = self.0.roster.read().links.values().map(Arc::clone).collect();
+        let mut held = self.0.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        for link in links {
+            let (before, now) = (held.of(link.node), shapes.get(&link.node).copied().unwrap_or_default());
+            // a shape that stays keeps what is under way
+            if before != now {
+                link.shape(now);
             }
         }
+        *held = Shapes { all: LinkShape::default(), of: shapes };
     }
 
     /// Figures since the start.
