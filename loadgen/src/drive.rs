@@ -284,8 +284,7 @@ impl Run {
         for (committee, batch) in self.batches.iter_mut().enumerate() {
             let committee = CommitteeId::at(committee);
             if !batch.payments.is_empty()
-                && let Err(refused) =
-                    self.network.submitter(committee).try_submit(std::mem::take(&mut batch.payments))
+                && let Err(refused) = self.network.submitter(committee).try_submit(std::mem::take(&mut batch.payments))
             {
                 // The submitters have room for all that may be in flight; retries of refused ones can fill it.
                 for payment in refused {

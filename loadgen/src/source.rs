@@ -66,7 +66,7 @@ impl Source {
                 Ok(Next { txid: payment.txid, payer: Some(payment.payer), path, item })
             }
             Self::Opaque(payloads) => {
-                let (committee, payload) = payloads.next();
+                let (committee, payload) = payloads.make();
                 let txid = payload.txid;
                 Ok(Next { txid, payer: None, path: (committee, committee), item: Item::Opaque(payload) })
             }
@@ -153,7 +153,7 @@ impl Payloads {
     }
 
     /// The next payload and who orders it.
-    pub fn next(&mut self) -> (CommitteeId, IdentifiedOpaque) {
+    pub fn make(&mut self) -> (CommitteeId, IdentifiedOpaque) {
         let number = self.number;
         self.number += self.step;
         let mut bytes = Vec::with_capacity(self.len + 8);
@@ -190,7 +190,7 @@ mod tests {
             let mut payloads = payloads(20, (process, 2), 20).unwrap();
             let mut counts = [0; 3];
             for _ in 0..300 {
-                let (committee, payload) = payloads.next();
+                let (committee, payload) = payloads.make();
                 counts[committee.index()] += 1;
                 assert_eq!(payload.payload.0.len(), 20);
                 assert!(seen.insert((payload.payload.0.to_vec(), payload.txid)));

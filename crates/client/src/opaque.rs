@@ -8,8 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shardpay_types::{
-    ClientReply, ClientRequest, CommitteeId, List, Opaque, RejectReason, SUBMIT_MAX, SubmitOpaque, TxAnswer,
-    TxId,
+    ClientReply, ClientRequest, CommitteeId, List, Opaque, RejectReason, SUBMIT_MAX, SubmitOpaque, TxAnswer, TxId,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;

@@ -117,6 +117,7 @@ pub struct Recovered {
 }
 
 /// Facts.
+#[expect(clippy::large_enum_variant, reason = "one proposal per round; an input is moved once and never kept")]
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A valid block came from a peer; `requested`: in answer to our request.

@@ -13,8 +13,8 @@ use shardpay_consensus::{
 };
 use shardpay_crypto::{SealedBlock, VerifiedCache, transaction_fingerprint};
 use shardpay_types::{
-    Block, BlockDigest, BlockRef, ChainId, CommitteeId, DecodeError, Epoch, MemberIndex, Opaque, Payload, PublicKey, RawBlock,
-    Signature, Transaction,
+    Block, BlockDigest, BlockRef, ChainId, CommitteeId, DecodeError, Epoch, MemberIndex, Opaque, Payload, PublicKey,
+    RawBlock, Signature, Transaction,
 };
 
 /// Author 1's block of round 3 on everybody's round 2, changed and signed again.

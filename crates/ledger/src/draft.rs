@@ -11,8 +11,8 @@ use shardpay_crypto::{Frontier, Hasher, IdentifiedTransaction, domain, header_ha
 use shardpay_types::{
     BlockRef, ClosingRecord, Codec, CommitteeId, Constants, CreditOutcome, DepositRef, Epoch, EpochChange,
     ExecutedCredit, ExecutedPack, ExecutedTransaction, Hash, HeaderHash, Height, InboxLeaf, LedgerBlock, LedgerHeader,
-    LedgerItem, List, MessageKind, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, PlanHash, PublicKey, Round, Timestamp,
-    Transaction, TxId, Version,
+    LedgerItem, List, MessageKind, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, PlanHash, PublicKey, Round,
+    Timestamp, Transaction, TxId, Version,
 };
 
 use crate::accounts::Slot;

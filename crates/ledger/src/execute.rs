@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shardpay_crypto::{
-    Commit, IdentifiedTransaction, leaders_hash, opaque_id, sha256, transaction_message_into, txid,
-};
+use shardpay_crypto::{Commit, IdentifiedTransaction, leaders_hash, opaque_id, sha256, transaction_message_into, txid};
 use shardpay_types::{ChainId, Constants, EpochChange, Height, Payload, Plan, PublicKey, Sequence, Transaction, TxId};
 
 use crate::accounts::Slot;

@@ -72,11 +72,8 @@ impl Replica {
         let proposing = !self.mode.halted && !self.mode.stays_out && self.members.own.is_some();
         for payload in payloads {
             let txid = payload.txid;
-            let answer = if proposing {
-                self.opaque.submit(client, payload)
-            } else {
-                Answer::Rejected(Refusal::NotProposing)
-            };
+            let answer =
+                if proposing { self.opaque.submit(client, payload) } else { Answer::Rejected(Refusal::NotProposing) };
             self.count_answer(&answer);
             self.core.out.push(Output::Answer { client, txid, answer });
         }

@@ -8,6 +8,9 @@
 //! Nothing else remembers payloads. The same bytes submitted again after their answer, or to another member, are
 //! ordered again, under the same id and in another place.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 

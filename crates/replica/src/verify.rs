@@ -12,8 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use shardpay_consensus::{BlockReject, Context, Fingerprint, Rules, Verifier, validate, verify_transactions};
 use shardpay_crypto::{
-    IdentifiedOpaque, IdentifiedTransaction, SealedBlock, SignatureScheme, SignedItem, Verified, VerifiedCache, checkpoint_message,
-    domain, header_hash, header_message, leaf_hash, plan_hash, verify_inclusion,
+    IdentifiedOpaque, IdentifiedTransaction, SealedBlock, SignatureScheme, SignedItem, Verified, VerifiedCache,
+    checkpoint_message, domain, header_hash, header_message, leaf_hash, plan_hash, verify_inclusion,
 };
 use shardpay_types::{
     BlockRequest, Blocks, CertifiedHeader, ChainId, CheckpointVote, ClosingRecord, ClosingsRequest, Codec, CommitteeId,

@@ -10,9 +10,7 @@ use std::time::Instant;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use shardpay_consensus::BlockReject;
 use shardpay_crypto::{IdentifiedTransaction, Verified, opaque_id, txid};
-use shardpay_replica::verify::{
-    CheckedMessage, TransactionReject, check_message, check_opaque, check_transactions,
-};
+use shardpay_replica::verify::{CheckedMessage, TransactionReject, check_message, check_opaque, check_transactions};
 use shardpay_telemetry::{Stage, names};
 use shardpay_transport::Frame;
 use shardpay_types::{
@@ -134,7 +132,9 @@ impl ClientWork {
     /// The ids of all.
     pub(crate) fn txids(&self, chain: &ChainId) -> Vec<TxId> {
         match self {
-            Self::Transactions(transactions) => transactions.iter().map(|transaction| txid(chain, transaction)).collect(),
+            Self::Transactions(transactions) => {
+                transactions.iter().map(|transaction| txid(chain, transaction)).collect()
+            }
             Self::Opaque(payloads) => payloads.iter().map(|payload| opaque_id(chain, payload)).collect(),
         }
     }

@@ -35,7 +35,9 @@ async fn payloads_are_ordered_and_stand_in_certified_blocks() {
         assert!(std::time::Instant::now() < deadline, "{} of {}", found.len(), sent.len());
         let ClientReply::Block(block) = reader.reply().await else { panic!("a block") };
         let items = block.block.items.iter();
-        found.extend(items.filter_map(|item| if let LedgerItem::Opaque(payload) = item { Some(payload.clone()) } else { None }));
+        found.extend(
+            items.filter_map(|item| if let LedgerItem::Opaque(payload) = item { Some(payload.clone()) } else { None }),
+        );
     }
     assert_eq!(found, sent, "in the order in which they came, each once");
     // one that is longer than genesis says beside one that is not
@@ -55,7 +57,10 @@ async fn a_production_ledger_refuses_them_and_goes_on() {
     let sent = [payloads(3, 16), payloads(1, 0)].concat();
     client.request(request(&sent)).await;
     let answers = client.answers(4).await;
-    assert!(answers.iter().all(|(_, answer)| *answer == TxAnswer::Rejected(RejectReason::OpaqueRefused)), "{answers:?}");
+    assert!(
+        answers.iter().all(|(_, answer)| *answer == TxAnswer::Rejected(RejectReason::OpaqueRefused)),
+        "{answers:?}"
+    );
     assert_eq!(answers[0].0, opaque_id(&cluster.chain, &sent[0]));
     client.submit(vec![cluster.mint(cluster.issuer.public_key(), 5, 9)]).await;
     assert!(matches!(client.answers(1).await[0].1, TxAnswer::Executed(_)));

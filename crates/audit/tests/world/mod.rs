@@ -12,8 +12,9 @@ use shardpay_types::{
     AccountState, Amount, BlockDigest, BlockRef, Certificate, CertifiedHeader, ChainId, CommitteeId, CommitteePlan,
     ConsistencyProof, Constants, CreditOutcome, DepositRef, Epoch, ExecutedCredit, ExecutedPack, ExecutedTransaction,
     Hash, HeaderHash, Height, LedgerBlock, LedgerHeader, LedgerItem, List, MemberIndex, MemberSignature, MerklePath,
-    MessageKind, Mint, NodeId, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, Payment, Plan, PlanHash, PublicKey, Reference,
-    Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction, TxId, Version,
+    MessageKind, Mint, NodeId, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, Payment, Plan, PlanHash, PublicKey,
+    Reference, Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction, TxId,
+    Version,
 };
 
 const MEMBERS: usize = 4;

@@ -70,7 +70,14 @@ pub struct Setup {
 
 impl Setup {
     pub fn of(committees: usize) -> Self {
-        Self { committees, members: 4, leaves_max: 8_192, block_bytes_max: 2 << 20, mint_cap: 1 << 50, opaque_bytes_max: 0 }
+        Self {
+            committees,
+            members: 4,
+            leaves_max: 8_192,
+            block_bytes_max: 2 << 20,
+            mint_cap: 1 << 50,
+            opaque_bytes_max: 0,
+        }
     }
 }
 
