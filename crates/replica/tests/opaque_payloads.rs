@@ -125,7 +125,7 @@ fn a_member_that_crashed_replays_and_orders_nothing_twice() {
     }
     net.start(victim);
     net.run_until("level again", |net| net.settled(0));
-    assert!(net.node(victim).events.iter().any(|event| matches!(event, Event::Rejoined(_))), "it replayed");
+    assert!(net.node(victim).events.iter().any(|event| matches!(event, Event::CatchUpStarted)), "it replayed");
     net.submit_opaque(victim, ClientToken(3), vec![bytes(99_999)]).expect("allowed");
     net.run_until("it proposes again", |net| !executed(net, 2, ClientToken(3)).is_empty() && net.settled(0));
     let counts = ordered(&net, 2);
@@ -181,6 +181,7 @@ fn a_faulty_members_blocks_with_payloads_are_refused() {
     for (mut net, expected) in [(production(8), Some(BlockReject::OpaqueRefused)), (network(8, |_| {}), None)] {
         let faulty = node_id(0, 1);
         net.run_ms(100);
+        net.crash(faulty);
         let context = net.node(node_id(0, 0)).replica().verify_context();
         let mut block = Block {
             version: Version,
