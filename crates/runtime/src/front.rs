@@ -222,13 +222,13 @@ impl Stream {
 
     /// Hands a submission to the lanes; gives it back when there is no room.
     fn push(&self, work: ClientWork) -> Result<(), ClientWork> {
-        let count = work.len();
-        if !self.front.gate.enter(count) {
+        let weight = work.weight();
+        if !self.front.gate.enter(weight) {
             return Err(work);
         }
         let submit = ClientSubmit { mailbox: self.mailbox.clone(), work, received_at: Instant::now() };
         self.front.submits.try_send(submit).map_err(|refused| {
-            self.front.gate.leave(count);
+            self.front.gate.leave(weight);
             refused.into_inner().work
         })
     }

@@ -129,6 +129,14 @@ impl ClientWork {
         }
     }
 
+    /// What it takes of the gate: a place per transaction, and per so many bytes of a payload.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Transactions(transactions) => transactions.len(),
+            Self::Opaque(payloads) => weight_of(payloads),
+        }
+    }
+
     /// The ids of all.
     pub(crate) fn txids(&self, chain: &ChainId) -> Vec<TxId> {
         match self {
@@ -138,6 +146,13 @@ impl ClientWork {
             Self::Opaque(payloads) => payloads.iter().map(|payload| opaque_id(chain, payload)).collect(),
         }
     }
+}
+
+/// Bytes of an opaque payload that take a place of the gate.
+const PLACE_BYTES: usize = 1_024;
+
+fn weight_of(payloads: &[Opaque]) -> usize {
+    payloads.iter().map(|payload| 1 + payload.0.len() / PLACE_BYTES).sum()
 }
 
 /// Transactions of one submission.
@@ -189,6 +204,7 @@ impl ClientLane {
 
     /// Opaque payloads have no signature: what the ledger orders goes straight to the core.
     fn opaque(&self, mailbox: &Mailbox, payloads: Vec<Opaque>, received_at: Instant) {
+        let weight = weight_of(&payloads);
         let (mut good, mut bad) = (Vec::with_capacity(payloads.len()), Vec::new());
         for checked in check_opaque(&self.context.get(), payloads) {
             let answer = TxAnswer::Rejected(RejectReason::OpaqueRefused);
@@ -197,10 +213,17 @@ impl ClientLane {
                 Err(txid) => bad.push(TxResult { txid, answer }),
             }
         }
+        if good.is_empty() {
+            self.gate.leave(weight);
+        }
         self.refuse(mailbox, &bad, RejectReason::OpaqueRefused);
+        if good.is_empty() {
+            return;
+        }
         self.metrics.stage(Stage::Verified).record_duration(received_at.elapsed());
         self.metrics.verified.add(good.len() as u64);
-        let opaque = Fact::Opaque { client: mailbox.token(), payloads: good, verified_at: Instant::now() };
+        let (client, verified_at) = (mailbox.token(), Instant::now());
+        let opaque = Fact::Opaque { client, payloads: good, weight, verified_at };
         if self.core.send(opaque).is_err() {
             tracing::debug!("submissions after the end");
         }
@@ -209,7 +232,6 @@ impl ClientLane {
     /// Answers what goes no further.
     fn refuse(&self, mailbox: &Mailbox, bad: &[TxResult], reason: RejectReason) {
         if !bad.is_empty() {
-            self.gate.leave(bad.len());
             let reason = reason.to_string();
             self.metrics.recorder.counter_of(names::TRANSACTIONS_REFUSED, &reason).add(bad.len() as u64);
             mailbox.push(bad);
@@ -260,6 +282,7 @@ impl ClientLane {
             }
         }
         if !bad.is_empty() {
+            self.gate.leave(bad.len());
             submit.mailbox.suspect();
         }
         self.refuse(&submit.mailbox, &bad, RejectReason::BadSignature);

@@ -42,7 +42,13 @@ pub(crate) enum Fact {
     /// Client transactions with the payers' accounts.
     Submitted(Vec<Candidate>),
     /// A client's opaque payloads, straight from a lane.
-    Opaque { client: ClientToken, payloads: Vec<Verified<IdentifiedOpaque>>, verified_at: Instant },
+    Opaque {
+        client: ClientToken,
+        payloads: Vec<Verified<IdentifiedOpaque>>,
+        /// What the submission took of the gate.
+        weight: usize,
+        verified_at: Instant,
+    },
 }
 
 /// A client's transaction on its way to the mempool.
