@@ -47,6 +47,7 @@ fn context(keys: Vec<PublicKey>) -> Arc<Context> {
         committee: CommitteeId::at(0),
         members: CommitteePlan { shard_first: 0, shard_count: SHARDS, members: List::bounded(keys) },
         issuer: PublicKey([9; 32]),
+        opaque_bytes_max: 0,
     })
 }
 

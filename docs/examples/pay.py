@@ -91,7 +91,7 @@ class Plan:
         self.issuer = reader.take(32)
         reader.take(2 + 2 + 4 + 4)  # gc_depth, anchor_rounds, leaves_max, block_bytes_max
         self.amount_min = reader.number(8)
-        reader.take(8 + 2)  # mint_cap, future_sequences_max
+        reader.take(8 + 2 + 4)  # mint_cap, future_sequences_max, opaque_bytes_max
         self.committees = reader.items(
             lambda: (reader.number(2), reader.number(2), reader.items(lambda: reader.take(32), 64)), 1024
         )

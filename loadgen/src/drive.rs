@@ -2,25 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use hdrhistogram::Histogram;
-use shardpay_client::SubmitEvent;
-use shardpay_crypto::{IdentifiedTransaction, Keypair};
+use shardpay_client::{OpaqueEvent, SubmitEvent};
+use shardpay_crypto::{IdentifiedTransaction, Keypair, opaque_id};
 use shardpay_push::PushTargets;
 use shardpay_run::{
     AckWriter, LatencyInterval, LatencyWriter, LoadResult, Rate, RunDir, SecondCounts, Spec, new_latencies, write_json,
 };
-use shardpay_types::CommitteeId;
+use shardpay_types::{CommitteeId, Opaque};
 use tokio::sync::watch;
 
-use crate::accounts::Accounts;
-use crate::amounts::Amounts;
 use crate::cpu::{Cpu, CpuUse};
-use crate::fund;
-use crate::held::{Held, NoPayment};
+use crate::held::NoPayment;
 use crate::network::{Happening, Network};
 use crate::pacer::{Pace, Pacer};
 use crate::progress::{Line, Phase, Progress, by_committee};
@@ -28,10 +24,10 @@ use crate::random::Chance;
 use crate::schedule::Schedule;
 use crate::series::Series;
 use crate::short::shortfalls;
+use crate::source::{Item, Next, Payloads, Source, payments};
 use crate::start::StartAt;
-use crate::trace::Trace;
 use crate::tracker::{Flight, Tracker};
-use crate::workload::{Producer, READY_MIN, Supply};
+use crate::workload::READY_MIN;
 
 /// Between two looks at the schedule.
 const TICK: Duration = Duration::from_millis(2);
@@ -62,11 +58,9 @@ pub struct Plan {
 pub struct Run {
     plan: Plan,
     network: Network,
-    accounts: Arc<Accounts>,
-    supply: Supply,
+    source: Source,
     /// When the payments of a trace are due.
     times: Option<Vec<f64>>,
-    held: Held,
     tracker: Tracker,
     acks: AckWriter,
     progress: Progress,
@@ -74,7 +68,15 @@ pub struct Run {
     stop: watch::Receiver<bool>,
     lag: Histogram<u64>,
     result: LoadResult,
-    batches: Vec<Vec<IdentifiedTransaction>>,
+    /// By committee.
+    batches: Vec<Batch>,
+}
+
+/// What is about to be handed to a committee.
+#[derive(Debug, Default, Clone)]
+struct Batch {
+    payments: Vec<IdentifiedTransaction>,
+    opaque: Vec<Opaque>,
 }
 
 /// What a phase gave.
@@ -98,58 +100,24 @@ impl Run {
                 "--start-at: load.rate of kind \"fraction\" probes first, and each process ends that at its own time"
             );
         }
-        if load.accounts < 2 * processes {
+        if load.payload == 0 && load.accounts < 2 * processes {
             bail!("load.accounts = {}: at least 2 per process are needed", load.accounts);
         }
         let genesis = network.client.genesis().clone();
-        let trace = match &load.rate {
-            Rate::Trace { file, speed } => Some(Trace::load(file, *speed, genesis.constants.amount_min)?),
-            _ => None,
-        };
-        let named = trace.as_ref().map_or(0, |trace| trace.accounts);
-        if named > load.accounts {
-            bail!("load.accounts = {}: the trace names {named} accounts", load.accounts);
-        }
-        let funds = trace.as_ref().map_or_else(|| Amounts::funds(&load.distribution), Trace::paid_most);
-        let accounts = Arc::new(Accounts::new(&genesis, load.seed, load.accounts).funded_with(funds));
+        let chain = *network.client.chain();
         std::fs::create_dir_all(plan.out.loadgen_process(process)).context("--out")?;
         let mut series = Series::create(process, &plan.out.load_series(process), &plan.telemetry_push)?;
         let acks = AckWriter::create(&plan.out.acks(process))?;
-        let mut producer =
-            Producer::new(accounts.clone(), *network.client.chain(), load, plan.share, plan.cache.clone());
-        let mut times = None;
-        if let Some(trace) = trace {
-            trace.keep(plan.out.root())?;
-            producer = producer.of_trace(load, plan.share, &trace);
-            times = Some(trace.part(plan.share).iter().map(|payment| payment.at_s).collect());
-        }
-        let supply = Supply::start(producer)?;
-        if let Some(issuer) = &plan.issuer {
-            fund::check(&genesis, &accounts, issuer)?;
-            series.phase(Phase::Fund);
-            series.write();
-            let own: Vec<usize> = (process..load.accounts).step_by(processes).collect();
-            fund::fund(&mut network, &accounts, issuer, &own, &mut progress).await?;
-        }
-        let tracker = Tracker::new(load.accounts);
-        let batches = vec![Vec::new(); genesis.committees.len()];
-        let (held, lag, result) = (Held::default(), new_latencies(), LoadResult::default());
-        Ok(Self {
-            plan,
-            network,
-            accounts,
-            supply,
-            times,
-            held,
-            tracker,
-            acks,
-            progress,
-            series,
-            stop,
-            lag,
-            result,
-            batches,
-        })
+        let (source, times) = if load.payload > 0 {
+            let ledger = (chain, &genesis.constants, genesis.committees.len());
+            (Source::Opaque(Payloads::new(ledger, load.payload, load.seed, plan.share)?), None)
+        } else {
+            payments(&plan, &mut network, &mut progress, &mut series).await?
+        };
+        let tracker = Tracker::new(if load.payload > 0 { 0 } else { load.accounts });
+        let batches = vec![Batch::default(); genesis.committees.len()];
+        let (lag, result) = (new_latencies(), LoadResult::default());
+        Ok(Self { plan, network, source, times, tracker, acks, progress, series, stop, lag, result, batches })
     }
 
     /// Runs all phases and writes the results.
@@ -228,7 +196,7 @@ impl Run {
         self.series.write();
         // a reserve stays, so that nothing is signed while the phase runs
         let count = (count + READY_MIN).min(SIGN_AHEAD_MAX);
-        tokio::task::block_in_place(|| self.supply.fill(count));
+        tokio::task::block_in_place(|| self.source.fill(count));
     }
 
     async fn phase(
@@ -283,41 +251,55 @@ impl Run {
         Ok(PhaseEnd { certified_per_second: (self.tracker.certified - before) as f64 / seconds, pacer })
     }
 
-    /// Sends a payment for each intended time; an error says for how many there was none, and why.
+    /// Sends a transaction for each intended time; an error says for how many there was none, and why.
     fn send(&mut self, due: &[Instant], now: Instant, measured: bool) -> Result<(), (u64, NoPayment)> {
         let mut outcome = Ok(());
         for (sent, intended) in due.iter().enumerate() {
-            let payment = match self.held.next(&self.tracker, &mut self.supply) {
-                Ok(payment) => payment,
+            let Next { txid, payer, path, item } = match self.source.next(&self.tracker) {
+                Ok(next) => next,
                 Err(why) => {
                     outcome = Err(((due.len() - sent) as u64, why));
                     break;
                 }
             };
-            let home = |number: u32| self.accounts.homes[number as usize];
-            let path = (home(payment.payer), home(payment.payee));
-            let mut flight = Flight::new(*intended, payment.payer, path);
+            let mut flight = Flight::new(*intended, payer, path);
             flight.measured = measured;
-            self.tracker.sent(payment.txid, flight);
+            self.tracker.sent(txid, flight);
             let lag = u64::try_from(now.saturating_duration_since(*intended).as_micros()).unwrap_or(u64::MAX);
             self.series.send_lag.set(lag);
             if measured {
                 self.lag.saturating_record(lag.max(1));
             }
-            self.batches[path.0.index()].push(payment.transaction(&self.accounts));
+            let batch = &mut self.batches[path.0.index()];
+            match item {
+                Item::Payment(payment) => batch.payments.push(payment),
+                Item::Opaque(payload) => batch.opaque.push(payload.payload),
+            }
         }
+        self.hand_in();
+        outcome
+    }
+
+    fn hand_in(&mut self) {
         for (committee, batch) in self.batches.iter_mut().enumerate() {
-            if !batch.is_empty()
-                && let Err(refused) =
-                    self.network.submitter(CommitteeId::at(committee)).try_submit(std::mem::take(batch))
+            let committee = CommitteeId::at(committee);
+            if !batch.payments.is_empty()
+                && let Err(refused) = self.network.submitter(committee).try_submit(std::mem::take(&mut batch.payments))
             {
                 // The submitters have room for all that may be in flight; retries of refused ones can fill it.
                 for payment in refused {
                     self.tracker.refused(&payment.txid, "submitter full");
                 }
             }
+            if !batch.opaque.is_empty()
+                && let Err(refused) = self.network.opaque(committee).try_submit(std::mem::take(&mut batch.opaque))
+            {
+                let chain = *self.network.client.chain();
+                for payload in refused {
+                    self.tracker.refused(&opaque_id(&chain, &payload), "submitter full");
+                }
+            }
         }
-        outcome
     }
 
     fn happened(&mut self, happening: Option<Happening>) -> Result<()> {
@@ -328,9 +310,9 @@ impl Run {
                 for ack in &seen.acks {
                     self.acks.write(ack)?;
                 }
-                if !seen.debited.is_empty() {
+                if !seen.debited.is_empty() && matches!(self.source, Source::Payments { .. }) {
                     self.network.submitter(committee).settle(seen.debited);
-                    self.held.look(&self.tracker);
+                    self.source.look(&self.tracker);
                 }
             }
             Some(Happening::Submissions(events)) => {
@@ -339,6 +321,14 @@ impl Run {
                         SubmitEvent::Refused(txid, reason) => self.tracker.refused(&txid, &reason.to_string()),
                         SubmitEvent::GaveUp(txid) => self.tracker.refused(&txid, "no result in time"),
                         SubmitEvent::Executed(..) => {}
+                    }
+                }
+            }
+            Some(Happening::Opaque(events)) => {
+                for event in events {
+                    match event {
+                        OpaqueEvent::Busy(txid) => self.tracker.refused(&txid, "busy"),
+                        OpaqueEvent::Refused(txid, reason) => self.tracker.refused(&txid, &reason.to_string()),
                     }
                 }
             }

@@ -81,6 +81,7 @@ pub async fn fund(
                     }
                 }
             }
+            Ok(Some(Happening::Opaque(_))) => {}
             Ok(None) => bail!("the runtime is shutting down"),
             Err(_) => {}
         }

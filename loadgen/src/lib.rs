@@ -20,6 +20,7 @@ pub mod random;
 pub mod schedule;
 pub mod series;
 pub mod short;
+pub mod source;
 pub mod start;
 pub mod trace;
 pub mod tracker;

@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail};
 use shardpay_client::signaler::SignalerClient;
 use shardpay_client::topology::Topology;
 use shardpay_client::{
-    Client, Directory, SubmitEvent, SubmitEvents, SubmitOptions, Submitter, Subscription, Verified, VerifiedBlock,
+    Client, Directory, OpaqueEvent, OpaqueEvents, OpaqueSubmitter, SubmitEvent, SubmitEvents, SubmitOptions, Submitter,
+    Subscription, Verified, VerifiedBlock,
 };
 use shardpay_types::{CommitteeId, Height};
 use tokio::sync::mpsc;
@@ -21,6 +22,8 @@ pub enum Happening {
     Block(CommitteeId, Box<VerifiedBlock>, Instant),
     /// What became of submissions.
     Submissions(Vec<SubmitEvent>),
+    /// What became of opaque payloads that were not ordered.
+    Opaque(Vec<OpaqueEvent>),
 }
 
 /// Submitters and streams.
@@ -28,6 +31,8 @@ pub struct Network {
     /// The client.
     pub client: Client,
     submitters: Vec<Submitter>,
+    /// None unless the genesis plan allows opaque payloads.
+    opaque: Vec<OpaqueSubmitter>,
     happenings: mpsc::Receiver<Happening>,
 }
 
@@ -52,11 +57,16 @@ impl Network {
     pub async fn connect(client: Client, in_flight_max: usize) -> Result<Self> {
         let (sender, happenings) = mpsc::channel(BLOCKS_MAX);
         let options = SubmitOptions { in_flight_max, tell_executed: false, ..SubmitOptions::default() };
-        let (mut submitters, mut streams) = (Vec::new(), Vec::new());
+        let (mut submitters, mut opaque, mut streams) = (Vec::new(), Vec::new(), Vec::new());
         for committee in client.genesis().committee_ids() {
             let (submitter, events) = client.submitter(committee, options)?;
             tokio::spawn(pass_events(events, sender.clone()));
             submitters.push(submitter);
+            if client.genesis().constants.opaque_bytes_max > 0 {
+                let (submitter, events) = client.opaque_submitter(committee)?;
+                tokio::spawn(pass_opaque(events, sender.clone()));
+                opaque.push(submitter);
+            }
             streams.push((committee, client.blocks(Subscription::whole(committee, Height::ZERO))?));
         }
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -77,12 +87,20 @@ impl Network {
                 }
             });
         }
-        Ok(Self { client, submitters, happenings })
+        Ok(Self { client, submitters, opaque, happenings })
     }
 
     /// A committee's submitter.
     pub fn submitter(&self, committee: CommitteeId) -> &Submitter {
         &self.submitters[committee.index()]
+    }
+
+    /// A committee's submitter of opaque payloads.
+    ///
+    /// # Panics
+    /// When the genesis plan allows none.
+    pub fn opaque(&mut self, committee: CommitteeId) -> &mut OpaqueSubmitter {
+        &mut self.opaque[committee.index()]
     }
 
     /// The next happening.
@@ -114,6 +132,14 @@ impl Network {
 async fn pass_events(mut events: SubmitEvents, sender: mpsc::Sender<Happening>) {
     while let Some(events) = events.recv().await {
         if sender.send(Happening::Submissions(events)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn pass_opaque(mut events: OpaqueEvents, sender: mpsc::Sender<Happening>) {
+    while let Some(events) = events.recv().await {
+        if sender.send(Happening::Opaque(events)).await.is_err() {
             return;
         }
     }

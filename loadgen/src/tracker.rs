@@ -19,8 +19,8 @@ use crate::latencies::Latencies;
 pub struct Flight {
     /// When it was to be sent.
     pub intended: Instant,
-    /// Number of the paying account.
-    pub payer: u32,
+    /// Number of the paying account; an opaque payload has none.
+    pub payer: Option<u32>,
     /// Who decides it.
     pub source: CommitteeId,
     /// Who credits it.
@@ -33,7 +33,7 @@ pub struct Flight {
 
 impl Flight {
     /// A payment about to be sent.
-    pub fn new(intended: Instant, payer: u32, (source, destination): (CommitteeId, CommitteeId)) -> Self {
+    pub fn new(intended: Instant, payer: Option<u32>, (source, destination): (CommitteeId, CommitteeId)) -> Self {
         Self { intended, payer, source, destination, measured: false, debited: false, credited: false }
     }
 }
@@ -95,7 +95,9 @@ impl Tracker {
 
     /// Takes a payment up.
     pub fn sent(&mut self, txid: TxId, flight: Flight) {
-        self.windows[flight.payer as usize] += 1;
+        if let Some(payer) = flight.payer {
+            self.windows[payer as usize] += 1;
+        }
         self.second.sent += u64::from(flight.measured);
         self.flights.insert(txid, flight);
     }
@@ -106,7 +108,9 @@ impl Tracker {
             if !flight.debited {
                 self.leave_window(flight.payer);
             }
-            self.dead[flight.payer as usize] = true;
+            if let Some(payer) = flight.payer {
+                self.dead[payer as usize] = true;
+            }
             *self.refusals.entry(reason.to_owned()).or_default() += 1;
         }
     }
@@ -127,6 +131,13 @@ impl Tracker {
                         if executed.outcome == Outcome::Applied {
                             seen.acks.push(ack(txid, leaf, AckKind::Debit));
                         }
+                    }
+                }
+                LedgerItem::Opaque(_) => {
+                    let txid = *txids.next().expect("one id per opaque payload");
+                    if self.debit(&txid, Outcome::Applied, now) {
+                        seen.debited.push(txid);
+                        seen.acks.push(ack(txid, leaf, AckKind::Debit));
                     }
                 }
                 LedgerItem::Pack(executed) => {
@@ -195,7 +206,8 @@ impl Tracker {
         self.latencies.record(LatencyTag { kind, committee }, (flight.intended, now), flight.measured);
     }
 
-    fn leave_window(&mut self, payer: u32) {
+    fn leave_window(&mut self, payer: Option<u32>) {
+        let Some(payer) = payer else { return };
         let window = &mut self.windows[payer as usize];
         *window = window.saturating_sub(1);
     }

@@ -89,6 +89,7 @@ struct ConstantsSection {
     amount_min: Option<u64>,
     mint_cap: Option<u64>,
     future_sequences_max: Option<u16>,
+    opaque_bytes_max: Option<u32>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -189,6 +190,7 @@ impl ConstantsSection {
             amount_min: self.amount_min.map_or(standard.amount_min, Amount::from_micros),
             mint_cap: self.mint_cap.map_or(standard.mint_cap, Amount::from_micros),
             future_sequences_max: self.future_sequences_max.unwrap_or(standard.future_sequences_max),
+            opaque_bytes_max: self.opaque_bytes_max.unwrap_or(standard.opaque_bytes_max),
         }
     }
 }

@@ -261,6 +261,10 @@ fn write_signaler(spec: &Spec, dir: &RunDir, settings: SignalerSettings<'_>, all
     config.insert("listen".into(), listen.to_string().into());
     config.insert("data_dir".into(), "data".into());
     config.insert("network".into(), network.into());
+    if spec.load.payload > 0 {
+        let constants = toml::Table::from_iter([("opaque_bytes_max".to_owned(), integer(spec.load.payload))]);
+        config.insert("constants".into(), constants.into());
+    }
     if let Some(push) = push {
         config.insert("telemetry".into(), toml::Table::from_iter([("push".to_owned(), push.clone())]).into());
     }

@@ -68,7 +68,7 @@ impl Wanted {
     }
 }
 
-/// The leaves of a block; `txids` are those of its transactions, in order.
+/// The leaves of a block; `txids` are those of its transactions and opaque payloads, in order.
 fn leaves(block: &LedgerBlock, txids: &[TxId]) -> Vec<Leaf> {
     let mut txids = txids.iter();
     let mut leaves = Vec::with_capacity(txids.len());
@@ -77,6 +77,9 @@ fn leaves(block: &LedgerBlock, txids: &[TxId]) -> Vec<Leaf> {
             LedgerItem::Transaction(executed) => {
                 let applied = executed.outcome == Outcome::Applied;
                 leaves.extend(txids.next().map(|txid| Leaf { txid: *txid, credit: false, applied }));
+            }
+            LedgerItem::Opaque(_) => {
+                leaves.extend(txids.next().map(|txid| Leaf { txid: *txid, credit: false, applied: true }));
             }
             LedgerItem::Pack(executed) => {
                 let credits = executed.pack.messages.iter().zip(&executed.credits);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use shardpay_crypto::{Frontier, header_hash, leaf_hash, root, shard_of, txid};
+use shardpay_crypto::{Frontier, header_hash, leaf_hash, opaque_id, root, shard_of, txid};
 use shardpay_ledger::item_leaves;
 use shardpay_types::{
     AccountState, ChainId, CommitteeId, CreditOutcome, ExecutedPack, ExecutedTransaction, HeaderHash, Height,
@@ -100,6 +100,13 @@ impl<'a> Chain<'a> {
                     let id = txid(&self.chain, &executed.transaction);
                     txids.push(id);
                     self.transaction(id, executed);
+                }
+                LedgerItem::Opaque(payload) => {
+                    let max = self.genesis.constants.opaque_bytes_max;
+                    findings.require(payload.fits(max), CheckName::LeavesMatch, || {
+                        format!("{place}: an opaque payload of {} bytes, genesis allows {max}", payload.0.len())
+                    });
+                    txids.push(opaque_id(&self.chain, payload));
                 }
                 LedgerItem::Pack(executed) => self.pack(executed, place, findings),
                 LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}

@@ -4,7 +4,7 @@
 mod world;
 
 use shardpay_audit::CheckName::{self, *};
-use shardpay_types::{AccountState, Amount, Height, Sequence, Totals};
+use shardpay_types::{AccountState, Amount, Height, Opaque, Sequence, Totals};
 
 use world::World;
 
@@ -183,4 +183,24 @@ fn a_verdict_reads_back() {
     let verdict = World::sound().audit();
     let text = serde_json::to_string(&verdict).expect("JSON");
     assert_eq!(serde_json::from_str::<shardpay_audit::Verdict>(&text).expect("read"), verdict);
+}
+
+#[test]
+fn opaque_payloads_stand_once_where_genesis_allows_them() {
+    let bytes = |n: u8| Opaque(vec![n; 16].into());
+    let world = World::with_payloads(16, &[bytes(1), bytes(2)]);
+    let verdict = world.audit();
+    assert!(verdict.passed, "{verdict:#?}");
+    assert_eq!(verdict.check(AcknowledgedStored).figures["acknowledged"], 5);
+    fails(&World::with_payloads(16, &[bytes(1), bytes(2), bytes(1)]), &[ExecutedOnce]);
+    fails(&World::with_payloads(15, &[bytes(1)]), &[LeavesMatch]);
+    fails(&World::with_payloads(0, &[bytes(1)]), &[LeavesMatch]);
+    let mut world = World::with_payloads(16, &[bytes(1), bytes(2)]);
+    world.acks.last_mut().expect("acknowledged").leaf = 1;
+    fails(&world, &[AcknowledgedStored]);
+    let mut world = World::with_payloads(16, &[bytes(1)]);
+    for member in 0..2 {
+        world.cut(1, member, 1);
+    }
+    fails(&world, &[AcknowledgedStored]);
 }

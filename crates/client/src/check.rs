@@ -8,9 +8,9 @@
 //!
 //! Each item is hashed once; a certificate is checked once per block.
 
-use shardpay_crypto::{header_hash, root, txid};
+use shardpay_crypto::{header_hash, opaque_id, root, txid};
 use shardpay_ledger::verify::{CreditFacts, ReceiptFacts, verify_credit_receipt, verify_receipt};
-use shardpay_ledger::{item_leaves, transaction_leaf};
+use shardpay_ledger::{item_leaves, opaque_leaf, transaction_leaf};
 use shardpay_types::{
     BlockPart, CertifiedBlock, CertifiedHeader, ChainId, CreditReceipt, Epoch, Hash, HeaderHash, Height, LedgerItem,
     PublicKey, Receipt, TxId,
@@ -28,7 +28,7 @@ pub struct VerifiedBlock {
     pub hash: HeaderHash,
     /// The items, in execution order.
     pub items: Vec<LedgerItem>,
-    /// Ids of the transactions among `items`, in the same order.
+    /// Ids of the transactions and opaque payloads among `items`, in the same order.
     pub txids: Vec<TxId>,
 }
 
@@ -156,7 +156,7 @@ fn unknown(epoch: Epoch) -> Lie {
     Lie::Proof(shardpay_ledger::verify::ProofError::UnknownEpoch(epoch))
 }
 
-/// The leaves of all items and the ids of their transactions; `None` when a pack lists another number of
+/// The leaves of all items and the ids of their transactions and opaque payloads; `None` when a pack lists another number of
 /// results than messages.
 fn leaves_of(chain: &ChainId, items: &[LedgerItem]) -> Option<(Vec<Hash>, Vec<TxId>)> {
     let mut leaves = Vec::with_capacity(items.iter().map(LedgerItem::leaf_count).sum());
@@ -166,6 +166,11 @@ fn leaves_of(chain: &ChainId, items: &[LedgerItem]) -> Option<(Vec<Hash>, Vec<Tx
             LedgerItem::Transaction(executed) => {
                 let id = txid(chain, &executed.transaction);
                 leaves.push(transaction_leaf(&id, executed));
+                txids.push(id);
+            }
+            LedgerItem::Opaque(payload) => {
+                let id = opaque_id(chain, payload);
+                leaves.push(opaque_leaf(&id));
                 txids.push(id);
             }
             LedgerItem::Pack(executed) => {

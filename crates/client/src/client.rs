@@ -18,6 +18,7 @@ use crate::directory::{Directory, Endpoint};
 use crate::error::{ClientError, Lie, LinkError};
 use crate::keyring::Keyring;
 use crate::link::{Links, Stream};
+use crate::opaque::{OpaqueEvents, OpaqueSubmitter};
 use crate::submit::{SubmitEvents, SubmitOptions, Submitter};
 
 /// How long a member may take to answer a question.
@@ -103,6 +104,12 @@ impl Client {
     ) -> Result<(Submitter, SubmitEvents), ClientError> {
         self.known(committee)?;
         Submitter::start(self.inner.clone(), committee, options)
+    }
+
+    /// Submits opaque payloads to a committee; see [`OpaqueSubmitter`].
+    pub fn opaque_submitter(&self, committee: CommitteeId) -> Result<(OpaqueSubmitter, OpaqueEvents), ClientError> {
+        self.known(committee)?;
+        Ok(OpaqueSubmitter::start(&self.inner, committee))
     }
 
     /// Follows a committee's certified blocks; see [`BlockStream`].

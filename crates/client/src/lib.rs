@@ -5,6 +5,7 @@
 //! member that lies, is silent or disconnects costs a retry at another one.
 //!
 //! - [`Submitter`]: brings transactions to a committee until they are settled.
+//! - [`OpaqueSubmitter`]: brings opaque payloads to a committee of an experiment, each once.
 //! - [`BlockStream`]: a committee's certified blocks, whole or filtered by account.
 //! - [`Client::balance`], [`Client::receipt`], [`Client::pay_and_wait`]: single questions.
 //! - [`ReceiptFile`]: a payment with its proofs as a file, to be checked offline.
@@ -18,6 +19,7 @@ mod directory;
 mod error;
 mod keyring;
 mod link;
+mod opaque;
 mod query;
 mod receipt_file;
 pub mod service;
@@ -30,6 +32,7 @@ pub use check::{VerifiedBlock, VerifiedPart};
 pub use client::Client;
 pub use directory::{Directory, Endpoint};
 pub use error::{ClientError, Lie, LinkError};
+pub use opaque::{OpaqueEvent, OpaqueEvents, OpaqueSubmitter};
 pub use query::Paid;
 pub use receipt_file::{
     CreditPart, ProvenReceipt, RECEIPT_FILE_BYTES_MAX, RECEIPT_FORMAT, ReceiptFile, ReceiptFileError, ReceiptSummary,

@@ -22,6 +22,8 @@ pub struct Context {
     pub members: CommitteePlan,
     /// Signs mints; named in genesis.
     pub issuer: PublicKey,
+    /// Longest opaque payload that a block may carry, 0: none; named in genesis.
+    pub opaque_bytes_max: u32,
 }
 
 /// The numbers the protocol's safety rests on. Production uses [`Rules::sound`] and nothing else: other
@@ -115,6 +117,7 @@ pub struct Recovered {
 }
 
 /// Facts.
+#[expect(clippy::large_enum_variant, reason = "one proposal per round; an input is moved once and never kept")]
 #[derive(Debug, Clone)]
 pub enum Input {
     /// A valid block came from a peer; `requested`: in answer to our request.

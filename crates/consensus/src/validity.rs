@@ -85,6 +85,9 @@ pub enum BlockReject {
     /// Two packs of one source.
     #[error("two packs of one source")]
     PackSourceTwice,
+    /// An opaque payload, or one so long, that the genesis plan does not allow.
+    #[error("opaque payload not allowed")]
+    OpaqueRefused,
     /// Not signed by its author.
     #[error("signature does not verify")]
     BadSignature,
@@ -155,6 +158,9 @@ pub fn check_structure(context: &Context, quorum: usize, block: &SealedBlock) ->
     let mut sources = std::collections::BTreeSet::new();
     if !body.payload.packs.iter().all(|pack| sources.insert(pack.source)) {
         return Err(BlockReject::PackSourceTwice);
+    }
+    if !body.payload.opaque.iter().all(|payload| payload.fits(context.opaque_bytes_max)) {
+        return Err(BlockReject::OpaqueRefused);
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use shardpay_consensus::{
 };
 use shardpay_crypto::{SealedBlock, VerifiedCache, transaction_fingerprint};
 use shardpay_types::{
-    Block, BlockDigest, BlockRef, ChainId, CommitteeId, DecodeError, Epoch, MemberIndex, Payload, PublicKey, RawBlock,
-    Signature, Transaction,
+    Block, BlockDigest, BlockRef, ChainId, CommitteeId, DecodeError, Epoch, MemberIndex, Opaque, Payload, PublicKey,
+    RawBlock, Signature, Transaction,
 };
 
 /// Author 1's block of round 3 on everybody's round 2, changed and signed again.
@@ -99,6 +99,28 @@ fn virtual_parents_only_where_they_belong() {
     let other = Context { epoch: Epoch::new(1), ..(*builder.context).clone() };
     assert_ne!(genesis_ref(&other, member(0)), builder.genesis(0));
     assert_ne!(builder.genesis(0).digest, builder.genesis(1).digest);
+}
+
+#[test]
+fn opaque_payloads_only_as_long_as_genesis_says() {
+    let carrying = |lens: &[usize]| {
+        let payloads = lens.iter().map(|len| Opaque(vec![1; *len].into()));
+        let opaque = shardpay_types::List::bounded(payloads.collect());
+        Payload { opaque, ..payload(1) }
+    };
+    for (allowed, lens, expected) in [
+        (0, &[][..], Ok(())),
+        (0, &[0], Err(BlockReject::OpaqueRefused)),
+        (0, &[512], Err(BlockReject::OpaqueRefused)),
+        (512, &[512, 1, 0], Ok(())),
+        (512, &[1, 513], Err(BlockReject::OpaqueRefused)),
+    ] {
+        let mut builder = Builder::new(4);
+        builder.context = Arc::new(Context { opaque_bytes_max: allowed, ..(*builder.context).clone() });
+        let all: Vec<BlockRef> = (0..4).map(|author| builder.genesis(author)).collect();
+        let block = builder.sealed(1, 1, &all, carrying(lens));
+        assert_eq!(judge(&builder.context, block.raw().clone()), expected, "{lens:?} of {allowed}");
+    }
 }
 
 #[test]

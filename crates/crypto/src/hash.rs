@@ -25,6 +25,10 @@ pub mod domain {
     pub const PLAN: &[u8] = b"shardpay/plan/v1\0";
     /// A transaction leaf of a ledger block.
     pub const LEAF: &[u8] = b"shardpay/leaf/v1\0";
+    /// An opaque payload: its id.
+    pub const OPAQUE: &[u8] = b"shardpay/opaque/v1\0";
+    /// A leaf of a ledger block for an opaque payload.
+    pub const OPAQUE_LEAF: &[u8] = b"shardpay/opaque-leaf/v1\0";
     /// A leaf of a ledger block for a credit that arrived from another committee.
     pub const CREDIT_LEAF: &[u8] = b"shardpay/credit-leaf/v1\0";
     /// A leaf of a ledger block for a returned credit.
@@ -96,6 +100,8 @@ mod tests {
             domain::HEADER,
             domain::PLAN,
             domain::LEAF,
+            domain::OPAQUE,
+            domain::OPAQUE_LEAF,
             domain::CREDIT_LEAF,
             domain::RETURN_LEAF,
             domain::OUTBOX_MESSAGE,

@@ -9,7 +9,7 @@
 
 use shardpay_types::{
     BalanceStatement, BlockDigest, BlockRef, ChainId, Checkpoint, Codec, DepositRef, Epoch, Hash, HeaderHash,
-    LedgerHeader, Plan, PlanHash, PublicKey, ShardId, Signature, Transaction, TxId,
+    LedgerHeader, Opaque, Plan, PlanHash, PublicKey, ShardId, Signature, Transaction, TxId,
 };
 
 use crate::hash::{domain, sha256};
@@ -51,6 +51,11 @@ pub fn transaction_message_into(chain: &ChainId, transaction: &Transaction, out:
     out.extend_from_slice(chain.as_bytes());
     transaction.encode(out);
     out.truncate(out.len() - SIGNATURE_BYTES);
+}
+
+/// The id of an opaque payload on ledger `chain`: SHA-256 over a tag, the chain id and the bytes.
+pub fn opaque_id(chain: &ChainId, payload: &Opaque) -> TxId {
+    TxId(sha256(&[domain::OPAQUE, chain.as_bytes(), &payload.0]))
 }
 
 /// Names a transaction *with its signature*: the key under which a verified one is cached

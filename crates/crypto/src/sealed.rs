@@ -9,10 +9,11 @@
 use std::sync::Arc;
 
 use shardpay_types::{
-    BLOCK_BYTES_MAX, Block, BlockRef, ChainId, Codec, DecodeError, RawBlock, Signature, Timestamp, Transaction, TxId,
+    BLOCK_BYTES_MAX, Block, BlockRef, ChainId, Codec, DecodeError, Opaque, RawBlock, Signature, Timestamp, Transaction,
+    TxId,
 };
 
-use crate::ids::{block_body_hash, block_digest, block_message, txid};
+use crate::ids::{block_body_hash, block_digest, block_message, opaque_id, txid};
 use crate::message::ShortMessage;
 use crate::scheme::{SignatureScheme, Signer};
 
@@ -98,6 +99,23 @@ impl IdentifiedTransaction {
     /// Computes the id of `transaction` on `chain`.
     pub fn new(chain: &ChainId, transaction: Transaction) -> Self {
         Self { transaction, txid: txid(chain, &transaction) }
+    }
+}
+
+/// An opaque payload with its id, computed once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentifiedOpaque {
+    /// The payload.
+    pub payload: Opaque,
+    /// See [`opaque_id`].
+    pub txid: TxId,
+}
+
+impl IdentifiedOpaque {
+    /// Computes the id of `payload` on `chain`.
+    pub fn new(chain: &ChainId, payload: Opaque) -> Self {
+        let txid = opaque_id(chain, &payload);
+        Self { payload, txid }
     }
 }
 

@@ -60,6 +60,9 @@ pub enum TxReject {
     /// The epoch closed earlier in the commit: submit again.
     #[error("the epoch closed first")]
     EpochClosed,
+    /// An opaque payload, or one so long, that the genesis plan does not allow.
+    #[error("this ledger orders no such payload")]
+    OpaqueRefused,
 }
 
 /// Why a pack, closing record or epoch change met in a commit was not applied. Counted.

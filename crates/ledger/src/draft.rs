@@ -11,8 +11,8 @@ use shardpay_crypto::{Frontier, Hasher, IdentifiedTransaction, domain, header_ha
 use shardpay_types::{
     BlockRef, ClosingRecord, Codec, CommitteeId, Constants, CreditOutcome, DepositRef, Epoch, EpochChange,
     ExecutedCredit, ExecutedPack, ExecutedTransaction, Hash, HeaderHash, Height, InboxLeaf, LedgerBlock, LedgerHeader,
-    LedgerItem, List, MessageKind, OutboxLeaf, OutboxMessage, Outcome, Pack, PlanHash, PublicKey, Round, Timestamp,
-    Transaction, Version,
+    LedgerItem, List, MessageKind, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, PlanHash, PublicKey, Round,
+    Timestamp, Transaction, TxId, Version,
 };
 
 use crate::accounts::Slot;
@@ -21,7 +21,7 @@ use crate::books::{Books, Decision, Touched};
 use crate::epochs::{Judge, Keyset};
 use crate::history::History;
 use crate::inbox::{Cursor, advance};
-use crate::leaf::{credit_leaf, transaction_leaf};
+use crate::leaf::{credit_leaf, opaque_leaf, transaction_leaf};
 use crate::outbox::{Appended, OutboxLog};
 use crate::roots::CommitteeTree;
 
@@ -184,6 +184,19 @@ impl<'a, S: Store> Draft<'a, S> {
         self.open.leaves.append(transaction_leaf(&identified.txid, &executed));
         self.open.items.push(LedgerItem::Transaction(executed));
         Placed { height: self.done.head.height.next(), leaf, outcome, debited }
+    }
+
+    /// Gives an opaque payload its leaf, or says why it leaves none. The same bytes may have left one before: nothing
+    /// of them is remembered.
+    pub(crate) fn opaque(&mut self, txid: &TxId, payload: &Opaque) -> Result<Placed, TxReject> {
+        if !payload.fits(self.constants.opaque_bytes_max) {
+            return Err(TxReject::OpaqueRefused);
+        }
+        self.make_room(1, 1 + payload.encoded_len());
+        let leaf = self.open.leaves.count() as u32;
+        self.open.leaves.append(opaque_leaf(txid));
+        self.open.items.push(LedgerItem::Opaque(payload.clone()));
+        Ok(Placed { height: self.done.head.height.next(), leaf, outcome: Outcome::Applied, debited: None })
     }
 
     /// Applies a pack, or says why not.

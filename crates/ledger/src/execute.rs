@@ -1,4 +1,4 @@
-//! Executing a commit (DESIGN §3): blocks in order; within one closings, packs, transactions; then one
+//! Executing a commit (DESIGN §3): blocks in order; within one closings, packs, transactions, opaque payloads; then one
 //! pass over future sequences; then the epoch change.
 //!
 //! Guarantees: the result is a function of the ledger's state and the commit. Each transaction gets a
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use shardpay_crypto::{Commit, IdentifiedTransaction, leaders_hash, sha256, transaction_message_into};
+use shardpay_crypto::{Commit, IdentifiedTransaction, leaders_hash, opaque_id, sha256, transaction_message_into, txid};
 use shardpay_types::{ChainId, Constants, EpochChange, Height, Payload, Plan, PublicKey, Sequence, Transaction, TxId};
 
 use crate::accounts::Slot;
@@ -84,10 +84,10 @@ fn after_close(chain: &ChainId, commit: &Commit) -> Executed {
     let mut executed = Executed { round: commit.anchor.round, ..Executed::default() };
     for sealed in &commit.blocks {
         let payload = &sealed.block().payload;
-        for transaction in &payload.transactions {
-            let txid = IdentifiedTransaction::new(chain, *transaction).txid;
-            executed.verdicts.push((txid, Verdict::Dropped(TxReject::EpochClosed)));
-        }
+        let transactions = payload.transactions.iter().map(|transaction| txid(chain, transaction));
+        let opaque = payload.opaque.iter().map(|payload| opaque_id(chain, payload));
+        let dropped = |txid| (txid, Verdict::Dropped(TxReject::EpochClosed));
+        executed.verdicts.extend(transactions.chain(opaque).map(dropped));
         let others = payload.closings.len() + payload.packs.len() + usize::from(payload.epoch_change.is_some());
         executed.refused.extend(std::iter::repeat_n(ItemReject::WrongEpoch, others));
     }
@@ -158,6 +158,14 @@ impl<'a> Run<'a> {
         for chunk in payload.transactions.chunks(WARM_TRANSACTIONS) {
             draft.books().warm(chunk);
             self.transactions(draft, chunk)?;
+        }
+        for payload in &payload.opaque {
+            let txid = opaque_id(self.chain, payload);
+            let verdict = match draft.opaque(&txid, payload) {
+                Ok(placed) => self.placed(&placed),
+                Err(reject) => Verdict::Dropped(reject),
+            };
+            self.executed.verdicts.push((txid, verdict));
         }
         if let Some(change) = &payload.epoch_change {
             let checked = match self.closing {

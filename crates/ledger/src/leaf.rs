@@ -2,6 +2,7 @@
 //!
 //! A leaf's hash is RFC 9162's over a content that opens with a tag:
 //! - transaction: `LEAF ‖ txid ‖ outcome ‖` for each local account touched `key ‖ balance ‖ next_sequence`;
+//! - opaque payload: `OPAQUE_LEAF ‖ txid`;
 //! - consumed message: `CREDIT_LEAF` (or `RETURN_LEAF` for a returned credit) `‖ source ‖ index ‖ message ‖
 //!   outcome ‖ account`, the account being 0, or 1 ‖ balance ‖ next_sequence.
 //!
@@ -9,7 +10,7 @@
 //! one, then the credited one. So a receipt, or a block read from the store, gives the same leaf as
 //! execution did.
 
-use shardpay_crypto::{domain, leaf_hash, txid};
+use shardpay_crypto::{domain, leaf_hash, opaque_id, txid};
 use shardpay_types::{
     ChainId, Codec, CommitteeId, ExecutedCredit, ExecutedTransaction, Hash, LedgerItem, MessageKind, OutboxMessage,
     Outcome, PublicKey, TxId,
@@ -19,6 +20,7 @@ use shardpay_types::{
 pub fn item_leaves(chain: &ChainId, item: &LedgerItem) -> Vec<Hash> {
     match item {
         LedgerItem::Transaction(executed) => vec![transaction_leaf(&txid(chain, &executed.transaction), executed)],
+        LedgerItem::Opaque(payload) => vec![opaque_leaf(&opaque_id(chain, payload))],
         LedgerItem::Pack(executed) => {
             let pack = &executed.pack;
             let numbered = (0..).zip(&pack.messages).zip(&executed.credits);
@@ -57,6 +59,14 @@ pub fn transaction_leaf(txid: &TxId, executed: &ExecutedTransaction) -> Hash {
         put(&state.next_sequence.get().to_le_bytes());
     }
     leaf_hash(&content[..len])
+}
+
+/// The leaf hash of an opaque payload with this id.
+pub fn opaque_leaf(txid: &TxId) -> Hash {
+    let mut content = [0; domain::OPAQUE_LEAF.len() + 32];
+    content[..domain::OPAQUE_LEAF.len()].copy_from_slice(domain::OPAQUE_LEAF);
+    content[domain::OPAQUE_LEAF.len()..].copy_from_slice(&txid.0);
+    leaf_hash(&content)
 }
 
 /// The leaf hash of a consumed message.

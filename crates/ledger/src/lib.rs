@@ -30,7 +30,7 @@ pub mod verify;
 pub use accounts::{Accounts, Slot};
 pub use api::{Executed, ItemReject, LedgerStatus, MadeBlock, StateBatch, Store, StoreError, TxReject, Verdict};
 pub use books::{Books, Decision, Rules, Touched};
-pub use leaf::{item_leaves, transaction_leaf};
+pub use leaf::{item_leaves, opaque_leaf, transaction_leaf};
 pub use ledger::{Config, Ledger, LedgerView};
 pub use memory::MemStore;
 pub use open::OpenError;

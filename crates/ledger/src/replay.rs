@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use shardpay_crypto::{IdentifiedTransaction, SignedItem, header_hash, transaction_message_into};
+use shardpay_crypto::{IdentifiedTransaction, SignedItem, header_hash, opaque_id, transaction_message_into};
 use shardpay_types::{CertifiedBlock, CertifiedHeader, EpochChange, Height, LedgerBlock, LedgerItem, Transaction};
 
 use crate::api::{Executed, Store, StoreError, Verdict};
@@ -168,6 +168,12 @@ fn replay_items<'b, S: Store>(
                 let placed = draft.transaction(&identified)?.map_err(|_| ReplayError::Diverged)?;
                 let verdict = Verdict::Executed { height: placed.height, leaf: placed.leaf, outcome: placed.outcome };
                 executed.verdicts.push((identified.txid, verdict));
+            }
+            LedgerItem::Opaque(payload) => {
+                let txid = opaque_id(chain, payload);
+                let placed = draft.opaque(&txid, payload).map_err(|_| ReplayError::Diverged)?;
+                let verdict = Verdict::Executed { height: placed.height, leaf: placed.leaf, outcome: placed.outcome };
+                executed.verdicts.push((txid, verdict));
             }
             LedgerItem::Pack(expected) => drop(draft.pack(&expected.pack).map_err(|_| ReplayError::Diverged)?),
             LedgerItem::Closing(record) => draft.closing(record).map_err(|_| ReplayError::Diverged)?,

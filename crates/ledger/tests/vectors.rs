@@ -26,6 +26,7 @@ fn could_be_executed(item: &LedgerItem) -> bool {
             let pack = &executed.pack;
             pack.first < COUNTER_MAX && !pack.messages.is_empty() && pack.messages.len() == executed.credits.len()
         }
+        LedgerItem::Opaque(_) => true,
         LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => false,
     }
 }

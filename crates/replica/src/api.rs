@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use shardpay_consensus::Status as ConsensusStatus;
-use shardpay_crypto::{Commit, IdentifiedTransaction, SealedBlock, Verified};
+use shardpay_crypto::{Commit, IdentifiedOpaque, IdentifiedTransaction, SealedBlock, Verified};
 use shardpay_ledger::{Executed, ReplayError, TxReject};
 use shardpay_types::{
     AccountState, BlockRef, CertifiedBlock, CertifiedCheckpoint, CertifiedHeader, CommitteeId, CursorProof, Epoch,
@@ -45,6 +45,13 @@ pub enum Input {
         transaction: Verified<IdentifiedTransaction>,
         /// The debited account as last executed; empty for a mint.
         sender: AccountState,
+    },
+    /// A client submits opaque payloads.
+    OpaqueSubmitted {
+        /// Whom to answer.
+        client: ClientToken,
+        /// The genesis plan allows them.
+        payloads: Vec<Verified<IdentifiedOpaque>>,
     },
     /// Everything up to this persist order is durable.
     Persisted(PersistId),
@@ -319,7 +326,7 @@ pub struct Status {
     pub executed: Height,
     /// Highest height below which everything is certified.
     pub certified: Height,
-    /// Transactions in the mempool, proposed ones included.
+    /// Transactions and opaque payloads in the mempool, proposed ones included.
     pub mempool: usize,
     /// Ledger blocks executed and not certified.
     pub uncertified: usize,

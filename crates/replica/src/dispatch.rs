@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use shardpay_consensus::Input as DagInput;
-use shardpay_crypto::{IdentifiedTransaction, SealedBlock, Verified, shard_of};
+use shardpay_crypto::{IdentifiedOpaque, IdentifiedTransaction, SealedBlock, Verified, shard_of};
 use shardpay_ledger::MadeBlock;
 use shardpay_types::{
     AccountState, BlockRequest, Certificate, CommitteeId, Epoch, Heartbeat, Height, Leaders, LedgerResponse, List,
@@ -31,6 +31,7 @@ impl Replica {
                 let answer = self.submitted(client, &transaction, sender);
                 self.core.out.push(Output::Answer { client, txid: transaction.txid, answer });
             }
+            Input::OpaqueSubmitted { client, payloads } => self.opaque_submitted(client, payloads),
             Input::Persisted(id) => {
                 self.core.out.persisted(id);
                 self.instances.persisted(id);
@@ -63,12 +64,27 @@ impl Replica {
         } else {
             self.mempool.submit(client, transaction, sender)
         };
+        self.count_answer(&answer);
+        answer
+    }
+
+    fn opaque_submitted(&mut self, client: ClientToken, payloads: Vec<Verified<IdentifiedOpaque>>) {
+        let proposing = !self.mode.halted && !self.mode.stays_out && self.members.own.is_some();
+        for payload in payloads {
+            let txid = payload.txid;
+            let answer =
+                if proposing { self.opaque.submit(client, payload) } else { Answer::Rejected(Refusal::NotProposing) };
+            self.count_answer(&answer);
+            self.core.out.push(Output::Answer { client, txid, answer });
+        }
+    }
+
+    fn count_answer(&mut self, answer: &Answer) {
         match answer {
             Answer::Rejected(_) => self.core.refused.count(Refused::Submission),
             Answer::Busy { .. } => self.core.refused.count(Refused::Busy),
             Answer::Accepted | Answer::Executed { .. } => {}
         }
-        answer
     }
 
     /// Whether the payee's committee is too far behind with what we sent it.

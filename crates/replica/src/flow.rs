@@ -33,7 +33,7 @@ impl Replica {
                 self.consensus_order(which, order);
             }
         }
-        for (client, txid, answer) in self.mempool.take_answers() {
+        for (client, txid, answer) in self.mempool.take_answers().into_iter().chain(self.opaque.take_answers()) {
             self.core.out.push(Output::Answer { client, txid, answer });
         }
         self.count_overflows();
@@ -113,8 +113,12 @@ impl Replica {
     }
 
     fn payload(&mut self, round: Round, bytes_max: usize) -> Payload {
-        let sources =
-            Sources { mempool: &mut self.mempool, destination: &mut self.destination, epochs: &mut self.epochs };
+        let sources = Sources {
+            mempool: &mut self.mempool,
+            opaque: &mut self.opaque,
+            destination: &mut self.destination,
+            epochs: &mut self.epochs,
+        };
         sources.payload(&self.core, round, bytes_max)
     }
 
@@ -143,6 +147,7 @@ impl Replica {
 
     fn reclaim(&mut self, blocks: &[Arc<SealedBlock>]) {
         self.mempool.reclaim(blocks);
+        self.opaque.reclaim(blocks);
         let lost = |round: Round| blocks.iter().any(|block| block.reference().round == round);
         self.destination.reclaim(lost);
         self.epochs.reclaim(lost);
@@ -151,10 +156,13 @@ impl Replica {
     /// No block came of the payload for `round`: the DAG has moved on since it asked for it.
     fn proposal_lapsed(&mut self, round: Round) {
         self.mempool.reclaim_round(round);
+        self.opaque.reclaim_round(round);
         self.destination.reclaim(|lost| lost == round);
         self.epochs.reclaim(|lost| lost == round);
     }
 
+    /// What was proposed is proposed again: sequences, cursors and epochs make that harmless. Opaque payloads have
+    /// none, so the caller says what becomes of them.
     fn reclaim_everything(&mut self) {
         self.mempool.reclaim_all();
         self.destination.reclaim(|_| true);
@@ -176,7 +184,10 @@ impl Replica {
 
     fn tell_work(&mut self) {
         let pending = self.proposes()
-            && (self.mempool.has_ready() || self.destination.has_work(&self.core) || self.epochs.offer().is_some());
+            && (self.mempool.has_ready()
+                || self.opaque.has_ready()
+                || self.destination.has_work(&self.core)
+                || self.epochs.offer().is_some());
         if pending != self.work_told {
             self.work_told = pending;
             self.tell(Which::Running, DagInput::WorkChanged { pending });
@@ -208,6 +219,7 @@ impl Replica {
         let is_own = |round: Round| own.contains(&round);
         self.destination.settled(&mut self.core, &self.members, is_own);
         self.mempool.executed(executed);
+        self.opaque.executed(executed, own);
         self.core.refused.add(crate::counters::Refused::LedgerItem, executed.refused.len());
         match &executed.closed {
             Some(plan) => self.close_epoch(plan.clone()),
@@ -242,6 +254,7 @@ impl Replica {
         let closed = std::mem::replace(&mut self.members, members);
         self.remember_members(closed);
         self.reclaim_everything();
+        self.opaque.reclaim_all();
         self.heartbeats.restart(now);
         self.budgets.clear();
         self.work_told = false;
@@ -322,6 +335,7 @@ impl Replica {
             self.tell(Which::Running, DagInput::CommitExecuted);
         }
         self.reclaim_everything();
+        self.opaque.give_up_proposed();
     }
 
     /// The DAG resumes above the ledger's head.
@@ -330,6 +344,7 @@ impl Replica {
             self.tell(Which::Running, DagInput::CommitExecuted);
         }
         self.reclaim_everything();
+        self.opaque.give_up_proposed();
         if self.instances.running_ref().is_some() {
             self.tell(Which::Running, DagInput::Rejoin { anchor, leaders });
         } else if !self.mode.stays_out {

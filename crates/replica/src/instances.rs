@@ -40,6 +40,7 @@ pub(crate) fn context_of(core: &Core, members: &Membership) -> Arc<Context> {
         committee: members.committee,
         members: members.members().clone(),
         issuer: members.plan.issuer,
+        opaque_bytes_max: members.plan.constants.opaque_bytes_max,
     })
 }
 

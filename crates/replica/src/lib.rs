@@ -18,6 +18,7 @@ mod instances;
 mod keyed;
 mod machine;
 mod mempool;
+mod opaque;
 mod perform;
 mod propose;
 mod rejoin;

@@ -26,6 +26,7 @@ use crate::execution::Execution;
 use crate::heartbeat::{Heartbeats, Own};
 use crate::instances::{Instances, context_of};
 use crate::mempool::{LedgerClock, Mempool};
+use crate::opaque::OpaquePool;
 use crate::rejoin::Rejoin;
 use crate::relay::destination::Destination;
 use crate::relay::source::Source;
@@ -61,6 +62,7 @@ pub struct Replica {
     pub(crate) earlier_members: Vec<Membership>,
     pub(crate) instances: Instances,
     pub(crate) mempool: Mempool,
+    pub(crate) opaque: OpaquePool,
     pub(crate) execution: Execution,
     pub(crate) certificates: Certificates,
     pub(crate) heartbeats: Heartbeats,
@@ -97,6 +99,7 @@ impl Replica {
         let mut replica = Self {
             instances: Instances::default(),
             mempool,
+            opaque: OpaquePool::new(core.config.mempool, seed),
             execution: Execution::new(head, ledger.status.last_output),
             certificates: Certificates::new(ledger.status.height, ledger.status.certified, records.votes),
             heartbeats: Heartbeats::new(now),
@@ -244,7 +247,7 @@ impl Replica {
             epoch: self.members.epoch(),
             executed: self.certificates.executed(),
             certified: self.certificates.certified(),
-            mempool: self.mempool.len(),
+            mempool: self.mempool.len() + self.opaque.len(),
             uncertified: self.certificates.uncertified(),
             early_votes: self.certificates.early_votes(),
             withheld: self.core.out.withheld(),
@@ -318,6 +321,7 @@ impl Replica {
     /// Stops proposing for good and tells who waits.
     pub(crate) fn stop_proposing(&mut self) {
         self.mempool.refuse_all(Refusal::NotProposing);
+        self.opaque.refuse_all(Refusal::NotProposing);
         self.certificates.mute();
     }
 

@@ -1,18 +1,23 @@
 //! What the next own block carries.
 //!
 //! Guarantees: within the bytes and counts that a valid block may have; an epoch change first, then
-//! closings and packs (other committees wait for them), then transactions by arrival.
+//! closings and packs (other committees wait for them), then transactions by arrival, then opaque payloads.
 
-use shardpay_types::{BLOCK_CLOSINGS_MAX, BLOCK_PACKS_MAX, BLOCK_TRANSACTIONS_MAX, Codec, List, Payload, Round};
+use shardpay_types::{
+    BLOCK_CLOSINGS_MAX, BLOCK_OPAQUE_MAX, BLOCK_PACKS_MAX, BLOCK_TRANSACTIONS_MAX, Codec, List, Payload, Round,
+    Transaction,
+};
 
 use crate::core::Core;
 use crate::epochs::Epochs;
 use crate::mempool::Mempool;
+use crate::opaque::OpaquePool;
 use crate::relay::destination::Destination;
 
 /// Where payload comes from.
 pub(crate) struct Sources<'a> {
     pub(crate) mempool: &'a mut Mempool,
+    pub(crate) opaque: &'a mut OpaquePool,
     pub(crate) destination: &'a mut Destination,
     pub(crate) epochs: &'a mut Epochs,
 }
@@ -42,7 +47,10 @@ impl Sources<'_> {
         offers.retain(|offer| fits(&mut room, offer.bytes));
         payload.packs = List::bounded(offers.into_iter().map(|offer| (*offer.pack).clone()).collect());
         self.destination.proposed(round, &payload);
-        payload.transactions = List::bounded(self.mempool.take(round, BLOCK_TRANSACTIONS_MAX, room));
+        let transactions = self.mempool.take(round, BLOCK_TRANSACTIONS_MAX, room);
+        room -= transactions.iter().map(Transaction::encoded_len).sum::<usize>();
+        payload.transactions = List::bounded(transactions);
+        payload.opaque = List::bounded(self.opaque.take(round, BLOCK_OPAQUE_MAX, room));
         payload
     }
 }

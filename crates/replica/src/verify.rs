@@ -12,13 +12,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use shardpay_consensus::{BlockReject, Context, Fingerprint, Rules, Verifier, validate, verify_transactions};
 use shardpay_crypto::{
-    IdentifiedTransaction, SealedBlock, SignatureScheme, SignedItem, Verified, VerifiedCache, checkpoint_message,
-    domain, header_hash, header_message, leaf_hash, plan_hash, verify_inclusion,
+    IdentifiedOpaque, IdentifiedTransaction, SealedBlock, SignatureScheme, SignedItem, Verified, VerifiedCache,
+    checkpoint_message, domain, header_hash, header_message, leaf_hash, plan_hash, verify_inclusion,
 };
 use shardpay_types::{
     BlockRequest, Blocks, CertifiedHeader, ChainId, CheckpointVote, ClosingRecord, ClosingsRequest, Codec, CommitteeId,
     CommitteePlan, CursorProof, Epoch, HeaderVote, Heartbeat, Leaders, LeadersRequest, LedgerRequest, LedgerResponse,
-    MemberSignature, NodeId, Pack, PackRequest, PeerMessage, Plan, PublicKey, RelayNotice, Transaction,
+    MemberSignature, NodeId, Opaque, Pack, PackRequest, PeerMessage, Plan, PublicKey, RelayNotice, Transaction, TxId,
 };
 
 /// A message whose signatures were checked as far as they can be without the replica's state.
@@ -240,6 +240,20 @@ pub fn check_transactions(
         }
     }
     verdicts
+}
+
+/// Checks a client's opaque payloads against the genesis plan; the error is the id of one that the ledger does not order.
+/// Ids are computed on the way.
+pub fn check_opaque(
+    context: &VerifyContext,
+    payloads: Vec<Opaque>,
+) -> impl Iterator<Item = Result<Verified<IdentifiedOpaque>, TxId>> {
+    let (chain, max) = (context.chain, context.plan.constants.opaque_bytes_max);
+    payloads.into_iter().map(move |payload| {
+        let fits = payload.fits(max);
+        let identified = IdentifiedOpaque::new(&chain, payload);
+        if fits { Ok(Verified::trust(identified)) } else { Err(identified.txid) }
+    })
 }
 
 /// Checks a message that came from `from`, as the connection tells.

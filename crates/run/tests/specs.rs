@@ -62,6 +62,22 @@ fn errors_name_key_and_line() {
         ),
         ("[[faults]]\nat_s = 30\naction = \"kill\"\nnodes = \"0-0\"", "x.toml:6: faults.0.at_s: must lie within"),
         ("[[faults]]\nat_s = 3\naction = \"stop-committee\"\nnodes = \"0-0\"", "faults.0.nodes: must name whole"),
+        ("[load]\npayload = 7", "x.toml:6: load.payload: must be 0 (payments) or 8 to 262080 bytes"),
+        ("[load]\npayload = 262081", "x.toml:6: load.payload: must be 0"),
+        ("[load]\npayload = 512\naccounts = 500", "x.toml:7: load.accounts: belongs to payments"),
+        ("[load]\npayload = 512\ncross = 0.1", "x.toml:7: load.cross: belongs to payments"),
+        (
+            "[load]\npayload = 512\ndistribution = { kind = \"zipf\", exponent = 1.0 }",
+            "load.distribution: belongs to payments",
+        ),
+        (
+            "[load]\npayload = 512\nrate = { kind = \"trace\", file = \"x.csv\" }",
+            "load.rate.kind: a trace is of payments",
+        ),
+        (
+            "[load]\npayload = 512\n[[faults]]\nat_s = 3\naction = \"kill\"\nnodes = \"0-0\"",
+            "faults: a payload is sent once",
+        ),
         ("name = \"again\"", "x.toml:5: name: duplicate key"),
         ("[network]\nregions = \"mars\"", "x.toml:6: network.regions: is no matrix that is known; aws-5 is"),
         ("[network]\nregions = [[1.0, 2.0]]", "x.toml:6: network.regions: must be a square matrix"),
@@ -86,6 +102,26 @@ fn errors_name_key_and_line() {
         assert!(said.contains(expected), "{more:?}\n says: {said}\n not: {expected}");
     }
     assert!(read("name = \"x\"", &[]).is_err_and(|said| said.contains("missing field `committees`")));
+}
+
+/// Every rate but a trace drives opaque payloads.
+#[test]
+fn payloads_go_with_every_rate_but_a_trace() {
+    let rates = [
+        "{ kind = \"constant\", per_second = 5 }",
+        "{ kind = \"poisson\", per_second = 5 }",
+        "{ kind = \"ramp\", from_per_second = 5, to_per_second = 9 }",
+        "{ kind = \"steps\", steps_per_second = [5, 9] }",
+        "{ kind = \"closed\", in_flight = 5 }",
+        "{ kind = \"fraction\", of_closed_loop = 0.5 }",
+        "{ kind = \"daily\", per_second = 5 }",
+    ];
+    for rate in rates {
+        let spec = read(&format!("{GOOD}[load]\npayload = 512\nrate = {rate}"), &[]).expect(rate);
+        assert_eq!(spec.load.payload, 512);
+        assert_eq!(read(&spec.to_toml(), &[]), Ok(spec));
+    }
+    assert_eq!(read(GOOD, &[]).expect("payments").load.payload, 0);
 }
 
 #[test]

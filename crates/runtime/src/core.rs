@@ -177,6 +177,11 @@ impl Core {
                     self.handle(Input::Submitted { client, transaction, sender }, turn);
                 }
             }
+            Fact::Opaque { client, payloads, weight, verified_at } => {
+                self.ports.gate.leave(weight);
+                payloads.iter().for_each(|payload| self.stages.opaque_verified(payload, verified_at));
+                self.handle(Input::OpaqueSubmitted { client, payloads }, turn);
+            }
         }
     }
 

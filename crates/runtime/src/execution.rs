@@ -152,6 +152,7 @@ impl<S: Store> Execution<S> {
                         transactions += 1;
                         short += u64::from(done.outcome == Outcome::ShortBalance);
                     }
+                    LedgerItem::Opaque(_) => transactions += 1,
                     LedgerItem::Pack(done) => {
                         packs += 1;
                         credits += done.credits.len() as u64;

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use shardpay_types::{Certificate, CertifiedBlock, CertifiedHeader, ClientReply, Codec, Height, LedgerBlock};
+use shardpay_types::{Certificate, CertifiedBlock, CertifiedHeader, ClientReply, Codec, Height, LedgerBlock, LedgerItem};
 use tokio::sync::watch;
 
 /// A certified block.
@@ -41,7 +41,7 @@ impl FeedBlock {
 
 /// The encoding of [`ClientReply::Block`], without a copy of the block.
 fn encode_block(block: &LedgerBlock, certificate: &Certificate) -> Bytes {
-    let mut bytes = Vec::with_capacity(ROUGH_ITEM_BYTES * block.items.len() + 2_048);
+    let mut bytes = Vec::with_capacity(rough_encoding(block));
     let empty = LedgerBlock { header: block.header.clone(), items: Default::default() };
     ClientReply::Block(Box::new(CertifiedBlock { block: empty, certificate: certificate.clone() })).encode(&mut bytes);
     // only the tag is kept of the empty one
@@ -51,8 +51,17 @@ fn encode_block(block: &LedgerBlock, certificate: &Certificate) -> Bytes {
     bytes.into()
 }
 
-/// About what an item takes, encoded.
+/// About what an item takes, encoded, unless it is an opaque payload.
 const ROUGH_ITEM_BYTES: usize = 256;
+
+/// About what a block takes, encoded.
+fn rough_encoding(block: &LedgerBlock) -> usize {
+    let opaque = block.items.iter().map(|item| match item {
+        LedgerItem::Opaque(payload) => payload.encoded_len(),
+        _ => 0,
+    });
+    ROUGH_ITEM_BYTES * (block.header.leaf_count as usize + 8) + opaque.sum::<usize>()
+}
 
 /// The newest blocks and the certified tip.
 pub(crate) struct Feed {
@@ -107,5 +116,5 @@ impl Feed {
 
 fn rough_bytes(block: &FeedBlock) -> usize {
     // decoded and encoded
-    2 * ROUGH_ITEM_BYTES * (block.block.header.leaf_count as usize + 4)
+    2 * rough_encoding(&block.block)
 }

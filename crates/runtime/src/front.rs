@@ -11,12 +11,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use crossbeam::channel::Sender;
-use shardpay_crypto::txid;
 use shardpay_telemetry::names;
 use shardpay_transport::{Frame, FrameError, ReplySender, RequestReceiver};
 use shardpay_types::{
-    ChainId, ClientReply, ClientRequest, Codec, Hello, List, NodeId, RefuseReason, Results, SUBMIT_MAX, Submit,
-    Subscribe, Transaction, TxAnswer, TxResult, Welcome,
+    ChainId, ClientReply, ClientRequest, Codec, Hello, List, NodeId, RefuseReason, Results, SUBMIT_MAX, Subscribe,
+    TxAnswer, TxResult, Welcome,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
@@ -25,7 +24,7 @@ use crate::config::RuntimeConfig;
 use crate::execution::{Ask, refused};
 use crate::feed::Feed;
 use crate::gate::Gate;
-use crate::lanes::ClientSubmit;
+use crate::lanes::{ClientSubmit, ClientWork};
 use crate::metrics::Metrics;
 use crate::sessions::{Mailbox, Sessions};
 use crate::status::StatusCell;
@@ -165,7 +164,12 @@ impl Stream {
     async fn request(&mut self, frame: Frame) -> Result<(), End> {
         let request = ClientRequest::from_bytes(frame.bytes()).map_err(|_| End::Refused(RefuseReason::Malformed))?;
         let reply = match request {
-            ClientRequest::Submit(submit) => return self.submit(submit).await,
+            ClientRequest::Submit(submit) => {
+                return self.submit(ClientWork::Transactions(submit.transactions.into_vec())).await;
+            }
+            ClientRequest::Opaque(submit) => {
+                return self.submit(ClientWork::Opaque(submit.payloads.into_vec())).await;
+            }
             ClientRequest::Subscribe(subscribe) => match self.subscribe(subscribe) {
                 Ok(()) => return Ok(()),
                 Err(reason) => self.refuse(reason),
@@ -198,44 +202,43 @@ impl Stream {
     }
 
     /// Takes a submission in, or answers `Busy` for all of it.
-    async fn submit(&self, submit: Submit) -> Result<(), End> {
-        let transactions = submit.transactions.into_vec();
-        let count = transactions.len();
+    async fn submit(&self, work: ClientWork) -> Result<(), End> {
+        let count = work.len();
         self.front.metrics.received.add(count as u64);
         if count == 0 {
             return Ok(());
         }
         if !self.mailbox.admit(count) {
-            return self.busy(&transactions).await;
+            return self.busy(&work).await;
         }
-        match self.push(transactions) {
+        match self.push(work) {
             Ok(()) => Ok(()),
-            Err(transactions) => {
+            Err(work) => {
                 self.mailbox.told(count);
-                self.busy(&transactions).await
+                self.busy(&work).await
             }
         }
     }
 
-    /// Hands transactions to the lanes; gives them back when there is no room.
-    fn push(&self, transactions: Vec<Transaction>) -> Result<(), Vec<Transaction>> {
-        let count = transactions.len();
-        if !self.front.gate.enter(count) {
-            return Err(transactions);
+    /// Hands a submission to the lanes; gives it back when there is no room.
+    fn push(&self, work: ClientWork) -> Result<(), ClientWork> {
+        let weight = work.weight();
+        if !self.front.gate.enter(weight) {
+            return Err(work);
         }
-        let submit = ClientSubmit { mailbox: self.mailbox.clone(), transactions, received_at: Instant::now() };
+        let submit = ClientSubmit { mailbox: self.mailbox.clone(), work, received_at: Instant::now() };
         self.front.submits.try_send(submit).map_err(|refused| {
-            self.front.gate.leave(count);
-            refused.into_inner().transactions
+            self.front.gate.leave(weight);
+            refused.into_inner().work
         })
     }
 
     /// Written at once, not queued: a client that does not read its refusals is not read any further.
-    async fn busy(&self, transactions: &[Transaction]) -> Result<(), End> {
+    async fn busy(&self, work: &ClientWork) -> Result<(), End> {
         let wait = self.front.config.replica.mempool.retry_after;
         let answer = TxAnswer::Busy(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
-        let result = |transaction| TxResult { txid: txid(&self.front.chain, transaction), answer };
-        let results: Vec<TxResult> = transactions.iter().map(result).collect();
+        let results = work.txids(&self.front.chain).into_iter().map(|txid| TxResult { txid, answer });
+        let results: Vec<TxResult> = results.collect();
         self.front.metrics.recorder.counter_of(names::TRANSACTIONS_REFUSED, "busy").add(results.len() as u64);
         let reply = ClientReply::Results(Results { results: List::bounded(results) });
         self.send.send(reply.to_bytes().into()).await.map_err(|_| End::Done)

@@ -9,18 +9,20 @@ use std::time::Instant;
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use shardpay_consensus::BlockReject;
-use shardpay_crypto::{IdentifiedTransaction, Verified};
-use shardpay_replica::verify::{CheckedMessage, TransactionReject, check_message, check_transactions};
+use shardpay_crypto::{IdentifiedTransaction, Verified, opaque_id, txid};
+use shardpay_replica::verify::{CheckedMessage, TransactionReject, check_message, check_opaque, check_transactions};
 use shardpay_telemetry::{Stage, names};
 use shardpay_transport::Frame;
-use shardpay_types::{AccountState, Codec, NodeId, PeerMessage, RejectReason, Transaction, TxAnswer, TxResult};
+use shardpay_types::{
+    AccountState, ChainId, Codec, NodeId, Opaque, PeerMessage, RejectReason, Transaction, TxAnswer, TxId, TxResult,
+};
 
 use crate::bend::Bent;
 use crate::config::RuntimeConfig;
 use crate::context::ContextCell;
 use crate::execution::Ask;
 use crate::gate::Gate;
-use crate::mail::{Candidate, Mail};
+use crate::mail::{Candidate, Fact, Mail};
 use crate::metrics::Metrics;
 use crate::sessions::Mailbox;
 
@@ -80,7 +82,7 @@ pub(crate) fn run_peers(
         match check_message(&context.get(), from, message) {
             Ok(message) => {
                 if let CheckedMessage::Blocks { blocks, rejected, .. } = &message {
-                    let transactions = blocks.iter().map(|block| block.block().payload.transactions.len() as u64);
+                    let transactions = blocks.iter().map(|block| block.block().payload.transaction_count() as u64);
                     metrics.peer_transactions.add(transactions.sum());
                     for reject in rejected {
                         metrics.refuse(names::BLOCKS_REFUSED, label_of(reject));
@@ -110,6 +112,7 @@ const fn label_of(reject: &BlockReject) -> &'static str {
         BlockReject::BadParents(_) => "bad parents",
         BlockReject::TooFewParents { .. } => "too few parents",
         BlockReject::PackSourceTwice => "two packs of one source",
+        BlockReject::OpaqueRefused => "opaque payload",
         BlockReject::BadSignature => "bad signature",
         BlockReject::BadTransaction { .. } => "bad transaction",
     }
@@ -118,8 +121,55 @@ const fn label_of(reject: &BlockReject) -> &'static str {
 /// A client's submission that waits for a lane. Its transactions have entered the gate.
 pub(crate) struct ClientSubmit {
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) work: ClientWork,
     pub(crate) received_at: Instant,
+}
+
+/// What a client submits.
+pub(crate) enum ClientWork {
+    Transactions(Vec<Transaction>),
+    Opaque(Vec<Opaque>),
+}
+
+impl ClientWork {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Transactions(transactions) => transactions.len(),
+            Self::Opaque(payloads) => payloads.len(),
+        }
+    }
+
+    /// What it takes of the gate: a place per transaction, and per so many bytes of a payload.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Transactions(transactions) => transactions.len(),
+            Self::Opaque(payloads) => weight_of(payloads),
+        }
+    }
+
+    /// The ids of all.
+    pub(crate) fn txids(&self, chain: &ChainId) -> Vec<TxId> {
+        match self {
+            Self::Transactions(transactions) => {
+                transactions.iter().map(|transaction| txid(chain, transaction)).collect()
+            }
+            Self::Opaque(payloads) => payloads.iter().map(|payload| opaque_id(chain, payload)).collect(),
+        }
+    }
+}
+
+/// Bytes of an opaque payload that take a place of the gate.
+const PLACE_BYTES: usize = 1_024;
+
+fn weight_of(payloads: &[Opaque]) -> usize {
+    payloads.iter().map(|payload| 1 + payload.0.len() / PLACE_BYTES).sum()
+}
+
+/// Transactions of one submission.
+struct Signed {
+    mailbox: Arc<Mailbox>,
+    transactions: Vec<Transaction>,
+    received_at: Instant,
 }
 
 /// A lane for clients.
@@ -127,6 +177,7 @@ pub(crate) struct ClientLane {
     pub(crate) submits: Receiver<ClientSubmit>,
     pub(crate) context: ContextCell,
     pub(crate) ledger: Sender<Ask>,
+    pub(crate) core: Sender<Fact>,
     pub(crate) gate: Gate,
     pub(crate) config: RuntimeConfig,
     pub(crate) metrics: Metrics,
@@ -141,11 +192,16 @@ impl ClientLane {
             let deadline = Instant::now() + self.config.client_batch_wait;
             let mut next = Some(first);
             while let Some(submit) = next.take() {
-                count += submit.transactions.len();
-                if submit.mailbox.is_suspect() {
-                    alone.push(submit)
-                } else {
-                    batch.push(submit)
+                count += submit.work.len();
+                let ClientSubmit { mailbox, work, received_at } = submit;
+                match work {
+                    ClientWork::Opaque(payloads) => self.opaque(&mailbox, payloads, received_at),
+                    ClientWork::Transactions(transactions) if mailbox.is_suspect() => {
+                        alone.push(Signed { mailbox, transactions, received_at });
+                    }
+                    ClientWork::Transactions(transactions) => {
+                        batch.push(Signed { mailbox, transactions, received_at });
+                    }
                 }
                 if count < self.config.client_batch_max {
                     next = self.submits.recv_deadline(deadline).ok();
@@ -156,7 +212,43 @@ impl ClientLane {
         }
     }
 
-    fn verify(&self, batch: &[ClientSubmit]) {
+    /// Opaque payloads have no signature: what the ledger orders goes straight to the core.
+    fn opaque(&self, mailbox: &Mailbox, payloads: Vec<Opaque>, received_at: Instant) {
+        let weight = weight_of(&payloads);
+        let (mut good, mut bad) = (Vec::with_capacity(payloads.len()), Vec::new());
+        for checked in check_opaque(&self.context.get(), payloads) {
+            let answer = TxAnswer::Rejected(RejectReason::OpaqueRefused);
+            match checked {
+                Ok(payload) => good.push(payload),
+                Err(txid) => bad.push(TxResult { txid, answer }),
+            }
+        }
+        if good.is_empty() {
+            self.gate.leave(weight);
+        }
+        self.refuse(mailbox, &bad, RejectReason::OpaqueRefused);
+        if good.is_empty() {
+            return;
+        }
+        self.metrics.stage(Stage::Verified).record_duration(received_at.elapsed());
+        self.metrics.verified.add(good.len() as u64);
+        let (client, verified_at) = (mailbox.token(), Instant::now());
+        let opaque = Fact::Opaque { client, payloads: good, weight, verified_at };
+        if self.core.send(opaque).is_err() {
+            tracing::debug!("submissions after the end");
+        }
+    }
+
+    /// Answers what goes no further.
+    fn refuse(&self, mailbox: &Mailbox, bad: &[TxResult], reason: RejectReason) {
+        if !bad.is_empty() {
+            let reason = reason.to_string();
+            self.metrics.recorder.counter_of(names::TRANSACTIONS_REFUSED, &reason).add(bad.len() as u64);
+            mailbox.push(bad);
+        }
+    }
+
+    fn verify(&self, batch: &[Signed]) {
         if batch.is_empty() {
             return;
         }
@@ -180,7 +272,7 @@ impl ClientLane {
     /// The good ones go on; the bad ones are answered and remembered against their stream.
     fn sort_out(
         &self,
-        submit: &ClientSubmit,
+        submit: &Signed,
         verdicts: Vec<Result<Verified<IdentifiedTransaction>, TransactionReject>>,
         verified_at: Instant,
         good: &mut Vec<Candidate>,
@@ -201,10 +293,8 @@ impl ClientLane {
         }
         if !bad.is_empty() {
             self.gate.leave(bad.len());
-            let reason = RejectReason::BadSignature.to_string();
-            self.metrics.recorder.counter_of(names::TRANSACTIONS_REFUSED, &reason).add(bad.len() as u64);
             submit.mailbox.suspect();
-            submit.mailbox.push(&bad);
         }
+        self.refuse(&submit.mailbox, &bad, RejectReason::BadSignature);
     }
 }

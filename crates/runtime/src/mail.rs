@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use shardpay_crypto::{IdentifiedTransaction, Verified};
+use shardpay_crypto::{IdentifiedOpaque, IdentifiedTransaction, Verified};
 use shardpay_replica::verify::CheckedMessage;
 use shardpay_replica::{ClientToken, LedgerFact, PersistId};
 use shardpay_transport::Frame;
@@ -41,6 +41,14 @@ pub(crate) enum Fact {
     Persisted(PersistId),
     /// Client transactions with the payers' accounts.
     Submitted(Vec<Candidate>),
+    /// A client's opaque payloads, straight from a lane.
+    Opaque {
+        client: ClientToken,
+        payloads: Vec<Verified<IdentifiedOpaque>>,
+        /// What the submission took of the gate.
+        weight: usize,
+        verified_at: Instant,
+    },
 }
 
 /// A client's transaction on its way to the mempool.

@@ -395,6 +395,7 @@ fn spawn_lanes(
             submits: queues.submits.1.clone(),
             context: shared.context.clone(),
             ledger: queues.asks.0.clone(),
+            core: queues.facts.0.clone(),
             gate: shared.gate.clone(),
             config: config.clone(),
             metrics: shared.metrics.clone(),

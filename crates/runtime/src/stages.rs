@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use shardpay_crypto::{Commit, txid};
+use shardpay_crypto::{Commit, IdentifiedOpaque, opaque_id, txid};
 use shardpay_telemetry::Stage;
-use shardpay_types::{Block, ChainId, Height, Transaction, TxId};
+use shardpay_types::{Block, ChainId, Height, Opaque, Transaction, TxId};
 
 use crate::metrics::Metrics;
 
@@ -39,6 +39,10 @@ fn is_sample(transaction: &Transaction) -> bool {
     transaction.signature().0[0].is_multiple_of(SAMPLE_EVERY)
 }
 
+fn is_sample_opaque(payload: &Opaque) -> bool {
+    payload.0.first().is_some_and(|first| first.is_multiple_of(SAMPLE_EVERY))
+}
+
 impl Stages {
     pub(crate) fn new(chain: ChainId, metrics: Metrics) -> Self {
         Self { chain, metrics, samples: HashMap::new(), executed: BTreeMap::new() }
@@ -48,6 +52,13 @@ impl Stages {
     pub(crate) fn verified(&mut self, transaction: &Transaction, id: TxId, at: Instant) {
         if is_sample(transaction) && self.samples.len() < SAMPLES_MAX {
             self.samples.insert(id, Sample { reached: Stage::Verified, at });
+        }
+    }
+
+    /// A client's opaque payload came in.
+    pub(crate) fn opaque_verified(&mut self, payload: &IdentifiedOpaque, at: Instant) {
+        if is_sample_opaque(&payload.payload) && self.samples.len() < SAMPLES_MAX {
+            self.samples.insert(payload.txid, Sample { reached: Stage::Verified, at });
         }
     }
 
@@ -68,8 +79,11 @@ impl Stages {
             return;
         }
         let now = Instant::now();
-        for transaction in block.payload.transactions.iter().filter(|transaction| is_sample(transaction)) {
-            let id = txid(&self.chain, transaction);
+        let transactions = block.payload.transactions.iter().filter(|transaction| is_sample(transaction));
+        let transactions = transactions.map(|transaction| txid(&self.chain, transaction));
+        let opaque = block.payload.opaque.iter().filter(|payload| is_sample_opaque(payload));
+        let opaque = opaque.map(|payload| opaque_id(&self.chain, payload));
+        for id in transactions.chain(opaque) {
             if let Some(sample) = self.samples.get_mut(&id) {
                 reach(&self.metrics, sample, stage, now);
             }

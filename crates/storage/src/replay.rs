@@ -20,7 +20,7 @@ pub(crate) fn replay(block: &LedgerBlock, changes: &mut impl Changes) {
         match item {
             LedgerItem::Transaction(executed) => transaction(executed, changes),
             LedgerItem::Pack(executed) => pack(executed, changes),
-            LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
+            LedgerItem::Opaque(_) | LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::ids::{BlockDigest, ChainId, CommitteeId, Epoch, MEMBERS_MAX, MemberIn
 use crate::message::{ClosingRecord, Pack};
 use crate::plan::EpochChange;
 use crate::time::Timestamp;
-use crate::transaction::Transaction;
+use crate::transaction::{Opaque, Transaction};
 use crate::version::Version;
 use crate::wire_struct;
 
@@ -13,6 +13,8 @@ use crate::wire_struct;
 pub const BLOCK_BYTES_MAX: usize = 512 * 1024;
 /// Most transactions in one block.
 pub const BLOCK_TRANSACTIONS_MAX: usize = 3_000;
+/// Most opaque payloads in one block.
+pub const BLOCK_OPAQUE_MAX: usize = 4_096;
 /// Most packs in one block (and at most one per source).
 pub const BLOCK_PACKS_MAX: usize = 64;
 /// Most closing records in one block.
@@ -35,6 +37,8 @@ wire_struct! {
     pub struct Payload {
         /// Transactions in the order in which they shall execute.
         pub transactions: List<Transaction, BLOCK_TRANSACTIONS_MAX>,
+        /// Opaque payloads, after the transactions; none unless the genesis plan allows them.
+        pub opaque: List<Opaque, BLOCK_OPAQUE_MAX>,
         /// Credits from other committees.
         pub packs: List<Pack, BLOCK_PACKS_MAX>,
         /// Closing headers of other committees.
@@ -84,6 +88,15 @@ impl Ord for BlockRef {
 impl Payload {
     /// Whether there is nothing to execute.
     pub fn is_empty(&self) -> bool {
-        self.transactions.is_empty() && self.packs.is_empty() && self.closings.is_empty() && self.epoch_change.is_none()
+        self.transactions.is_empty()
+            && self.opaque.is_empty()
+            && self.packs.is_empty()
+            && self.closings.is_empty()
+            && self.epoch_change.is_none()
+    }
+
+    /// Transactions and opaque payloads.
+    pub fn transaction_count(&self) -> usize {
+        self.transactions.len() + self.opaque.len()
     }
 }

@@ -9,7 +9,7 @@ use crate::evidence::{BalanceStatement, CreditReceipt, Receipt};
 use crate::header::{CertifiedBlock, CertifiedHeader, Outcome};
 use crate::ids::{ChainId, CommitteeId, Epoch, Height, MemberIndex, PublicKey, Signature, TxId};
 use crate::message::ClosingRecord;
-use crate::transaction::Transaction;
+use crate::transaction::{Opaque, Transaction};
 use crate::version::Version;
 use crate::{unit_enum, wire_enum, wire_struct};
 
@@ -33,6 +33,12 @@ wire_struct! {
     pub struct Submit {
         /// Signed transactions.
         pub transactions: List<Transaction, SUBMIT_MAX>,
+    }
+
+    /// Opaque payloads to order. Each gets one [`TxResult`].
+    pub struct SubmitOpaque {
+        /// The payloads.
+        pub payloads: List<Opaque, SUBMIT_MAX>,
     }
 
     /// Asks for certified blocks from a height on, and all later ones as they are certified.
@@ -161,6 +167,8 @@ wire_enum! {
         4 => Balance(BalanceRequest),
         /// Keysets.
         5 => Epochs(EpochsRequest),
+        /// Opaque payloads, refused unless the genesis plan allows them.
+        6 => Opaque(SubmitOpaque),
     }
 
     /// A node's reply.
@@ -249,6 +257,9 @@ unit_enum! {
         /// Signature or key does not verify.
         #[error("signature or key does not verify")]
         16 => BadSignature,
+        /// This ledger orders no opaque payloads, or none so long.
+        #[error("this ledger orders no such payload")]
+        17 => OpaqueRefused,
     }
 
     /// Why a request was refused.

@@ -12,7 +12,7 @@ use crate::ids::{
 use crate::message::{ClosingRecord, Pack};
 use crate::plan::EpochChange;
 use crate::time::Timestamp;
-use crate::transaction::Transaction;
+use crate::transaction::{Opaque, Transaction};
 use crate::version::Version;
 use crate::{unit_enum, wire_enum, wire_struct};
 
@@ -191,6 +191,8 @@ wire_enum! {
         3 => Closing(ClosingRecord),
         /// The epoch closes here: no leaf, last item of the epoch.
         4 => EpochChange(EpochChange),
+        /// An opaque payload: one leaf.
+        5 => Opaque(Opaque),
     }
 }
 
@@ -205,7 +207,7 @@ impl LedgerItem {
     /// Number of leaves the item leaves.
     pub fn leaf_count(&self) -> usize {
         match self {
-            Self::Transaction(_) => 1,
+            Self::Transaction(_) | Self::Opaque(_) => 1,
             Self::Pack(executed) => executed.credits.len(),
             Self::Closing(_) | Self::EpochChange(_) => 0,
         }

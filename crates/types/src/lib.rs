@@ -20,12 +20,13 @@ mod wire;
 
 pub use amount::{Amount, MICROS_PER_COIN, Total};
 pub use block::{
-    BLOCK_BYTES_MAX, BLOCK_CLOSINGS_MAX, BLOCK_PACKS_MAX, BLOCK_TRANSACTIONS_MAX, Block, BlockRef, Payload,
+    BLOCK_BYTES_MAX, BLOCK_CLOSINGS_MAX, BLOCK_OPAQUE_MAX, BLOCK_PACKS_MAX, BLOCK_TRANSACTIONS_MAX, Block, BlockRef,
+    Payload,
 };
 pub use client::{
     BalanceRequest, BlockPart, ClientReply, ClientRequest, EpochRecords, EpochsRequest, ExecutedAt,
     FILTER_ACCOUNTS_MAX, Hello, ReceiptRequest, RefuseReason, Refused, RejectReason, Results, SUBMIT_MAX,
-    SignedBalance, Submit, Subscribe, TxAnswer, TxResult, Welcome,
+    SignedBalance, Submit, SubmitOpaque, Subscribe, TxAnswer, TxResult, Welcome,
 };
 pub use codec::{Codec, DecodeError, List, Reader};
 pub use evidence::{
@@ -47,7 +48,9 @@ pub use message::{
 pub use plan::{CommitteePlan, Constants, EpochChange, Plan, PlanApproval, faults_max, quorum};
 pub use proof::{ConsistencyProof, MerklePath};
 pub use time::Timestamp;
-pub use transaction::{Mint, Payment, Redeem, SignedMint, SignedPayment, SignedRedeem, Transaction};
+pub use transaction::{
+    Mint, OPAQUE_BYTES_MAX, Opaque, Payment, Redeem, SignedMint, SignedPayment, SignedRedeem, Transaction,
+};
 pub use version::{PROTOCOL_VERSION, Version};
 pub use wire::{
     BlockRequest, Blocks, Certificates, CheckpointVote, Closings, ClosingsRequest, HeaderVote, Heartbeat, LeaderList,

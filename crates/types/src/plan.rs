@@ -12,6 +12,7 @@ use crate::codec::{Codec, DecodeError, List, Reader};
 use crate::ids::{
     COMMITTEES_MAX, CommitteeId, Epoch, MEMBERS_MAX, MemberIndex, PlanHash, PublicKey, SHARDS, ShardId, Signature,
 };
+use crate::transaction::OPAQUE_BYTES_MAX;
 use crate::version::Version;
 use crate::wire_struct;
 
@@ -43,6 +44,8 @@ wire_struct! {
         pub mint_cap: Amount,
         /// Future sequences of a sender that wait for their turn (64).
         pub future_sequences_max: u16,
+        /// Longest opaque payload; 0: the ledger orders none. Anything else is for experiments.
+        pub opaque_bytes_max: u32,
     }
 
     /// One committee: its members and the shards it owns (`shard_first`, `shard_count` of them).
@@ -210,6 +213,7 @@ impl Constants {
             amount_min: Amount::from_micros(1),
             mint_cap: Amount::from_micros((1u64 << 63) / committees.max(1) as u64),
             future_sequences_max: 64,
+            opaque_bytes_max: 0,
         }
     }
 
@@ -233,6 +237,9 @@ impl Constants {
         }
         if self.amount_min == Amount::ZERO || self.future_sequences_max > 256 {
             return refuse("amount_min must be positive and future_sequences_max at most 256");
+        }
+        if self.opaque_bytes_max as usize > OPAQUE_BYTES_MAX {
+            return refuse("opaque_bytes_max must be at most 262080");
         }
         if u128::from(self.mint_cap.micros()) * committees as u128 > 1 << 63 {
             return refuse("committees × mint_cap exceeds 2^63");

@@ -2,9 +2,14 @@
 //!
 //! The id of a transaction (`txid`) is SHA-256 over its *signed bytes* (tag ‖ chain ‖ kind ‖ body,
 //! see `shardpay-crypto`), never over the signature: the owner of a key can sign twice.
+//!
+//! [`Opaque`] payloads stand beside them, in lists of their own: no account, no signature, no effect. Only a
+//! ledger whose genesis plan says so orders them (`Constants::opaque_bytes_max`), for experiments.
+
+use std::sync::Arc;
 
 use crate::amount::Amount;
-use crate::codec::Codec;
+use crate::codec::{Codec, DecodeError, Reader};
 use crate::ids::{DepositRef, PayoutRef, PublicKey, Reference, Sequence, Signature};
 use crate::time::Timestamp;
 use crate::{wire_enum, wire_struct};
@@ -91,6 +96,41 @@ wire_enum! {
         2 => Redeem(SignedRedeem),
         /// Kind 3, 137 bytes.
         3 => Mint(SignedMint),
+    }
+}
+
+/// Longest opaque payload: a submission of one fits a client's frame of 256 KiB, so it fits a DAG block and a ledger
+/// block as well.
+pub const OPAQUE_BYTES_MAX: usize = 256 * 1024 - 64;
+
+/// Bytes that are ordered and certified, and mean nothing to the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Opaque(pub Arc<[u8]>);
+
+impl Opaque {
+    /// Length of the encoding.
+    pub fn encoded_len(&self) -> usize {
+        Self::MIN_LEN + self.0.len()
+    }
+
+    /// Whether a ledger with this `Constants::opaque_bytes_max` orders it.
+    pub fn fits(&self, opaque_bytes_max: u32) -> bool {
+        opaque_bytes_max > 0 && self.0.len() <= opaque_bytes_max as usize
+    }
+}
+
+impl Codec for Opaque {
+    const MIN_LEN: usize = 4;
+    fn encode(&self, out: &mut Vec<u8>) {
+        u32::try_from(self.0.len()).expect("payloads are bounded").encode(out);
+        out.extend_from_slice(&self.0);
+    }
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let len = u32::decode(reader)? as usize;
+        if len > OPAQUE_BYTES_MAX {
+            return Err(DecodeError::OutOfRange { what: "opaque", value: len as u64, max: OPAQUE_BYTES_MAX as u64 });
+        }
+        reader.take(len).map(|bytes| Self(bytes.into()))
     }
 }
 

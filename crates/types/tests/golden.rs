@@ -135,6 +135,12 @@ fn refusals() -> Vec<Refusal> {
         refused::<Certificate>("Certificate", "descending", [count(2), signature(3), signature(2)].concat()),
         refused::<Certificate>("Certificate", "a member twice", [count(2), signature(3), signature(3)].concat()),
         refused::<RawBlock>("RawBlock", "longer than 512 KiB", count(512 * 1024 + 1)),
+        refused::<Opaque>("Opaque", "longer than a client's frame", count(OPAQUE_BYTES_MAX as u32 + 1)),
+        refused::<Plan>(
+            "Plan",
+            "opaque payloads longer than a client's frame",
+            plan(|p| p.constants.opaque_bytes_max = OPAQUE_BYTES_MAX as u32 + 1),
+        ),
         refused::<Plan>("Plan", "genesis with a predecessor", plan(|p| p.previous = PlanHash([1; 32]))),
         refused::<Plan>("Plan", "no committee", plan(|p| p.committees = List::default())),
         refused::<Plan>("Plan", "a committee of three", plan(|p| resize(p, 3))),

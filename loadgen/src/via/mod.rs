@@ -88,6 +88,9 @@ fn in_flight_max(plan: &ViaPlan) -> usize {
 pub async fn run(plan: ViaPlan, mut progress: Progress, stop: watch::Receiver<bool>) -> Result<LoadResult> {
     let (spec, (process, processes)) = (&plan.spec, plan.share);
     let load = &spec.load;
+    if load.payload > 0 {
+        bail!("load.payload: a service takes payments only");
+    }
     if !(2 * processes..=USERS_MAX).contains(&load.accounts) {
         bail!("load.accounts = {}: through a service 2 per process to {USERS_MAX} are meant", load.accounts);
     }

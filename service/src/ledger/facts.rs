@@ -127,6 +127,10 @@ impl BlockFacts {
                         leaf += 1;
                     }
                 }
+                LedgerItem::Opaque(_) => {
+                    txids.next();
+                    leaf += 1;
+                }
                 LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
             }
         }

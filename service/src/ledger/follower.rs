@@ -183,7 +183,8 @@ impl Follower {
             | RejectReason::MintCapReached
             | RejectReason::DestinationBusy
             | RejectReason::EpochClosed
-            | RejectReason::NotProposing => return Ok(()),
+            | RejectReason::NotProposing
+            | RejectReason::OpaqueRefused => return Ok(()),
         };
         tracing::debug!(%txid, %reason, "refused");
         self.reject(&txid, word).await

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use shardpay_audit::{Acknowledged, Evidence, LoadKept, NodeView, StoreView, Verdict, audit};
 use shardpay_crypto::{
-    Frontier, Keypair, Signer, chain_id, header_hash, header_message, leaf_hash, root, shard_of, txid,
+    Frontier, Keypair, Signer, chain_id, header_hash, header_message, leaf_hash, opaque_id, root, shard_of, txid,
 };
 use shardpay_ledger::{MemStore, StateBatch, Store, item_leaves};
 use shardpay_types::{
     AccountState, Amount, BlockDigest, BlockRef, Certificate, CertifiedHeader, ChainId, CommitteeId, CommitteePlan,
     ConsistencyProof, Constants, CreditOutcome, DepositRef, Epoch, ExecutedCredit, ExecutedPack, ExecutedTransaction,
     Hash, HeaderHash, Height, LedgerBlock, LedgerHeader, LedgerItem, List, MemberIndex, MemberSignature, MerklePath,
-    MessageKind, Mint, NodeId, OutboxLeaf, OutboxMessage, Outcome, Pack, Payment, Plan, PlanHash, PublicKey, Reference,
-    Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction, TxId, Version,
+    MessageKind, Mint, NodeId, Opaque, OutboxLeaf, OutboxMessage, Outcome, Pack, Payment, Plan, PlanHash, PublicKey,
+    Reference, Round, Sequence, Signature, SignedMint, SignedPayment, Timestamp, Total, Totals, Transaction, TxId,
+    Version,
 };
 
 const MEMBERS: usize = 4;
@@ -187,8 +188,36 @@ impl World {
         Self::new(Story::ShortBalance)
     }
 
+    /// Sound, but committee 1's last block ends with these payloads, all acknowledged, where genesis allows so many bytes.
+    pub(crate) fn with_payloads(opaque_bytes_max: u32, payloads: &[Opaque]) -> Self {
+        let mut plan = genesis();
+        plan.constants.opaque_bytes_max = opaque_bytes_max;
+        let mut world = Self::on(plan, Story::Sound);
+        let chain = world.chain;
+        world.rewrite(1, |block| {
+            if block.header.height == Height::new(2) {
+                let items = block.items.iter().cloned().chain(payloads.iter().cloned().map(LedgerItem::Opaque));
+                let items: Vec<LedgerItem> = items.collect();
+                let leaves: Vec<Hash> = items.iter().flat_map(|item| item_leaves(&chain, item)).collect();
+                (block.header.leaf_count, block.header.leaves) = (leaves.len() as u32, root(&leaves));
+                block.items = List::bounded(items);
+            }
+        });
+        world.acks.extend((1..).zip(payloads).map(|(leaf, payload)| Acknowledged {
+            committee: CommitteeId::at(1),
+            height: Height::new(2),
+            leaf,
+            txid: opaque_id(&chain, payload),
+            credit: false,
+        }));
+        world
+    }
+
     fn new(story: Story) -> Self {
-        let plan = genesis();
+        Self::on(genesis(), story)
+    }
+
+    fn on(plan: Plan, story: Story) -> Self {
         let chain = chain_id(&plan);
         let [a, b] = [0, 1].map(|n| account(&plan, 0, n));
         let [c, d] = [0, 1].map(|n| account(&plan, 1, n));

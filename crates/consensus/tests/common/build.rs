@@ -23,6 +23,7 @@ pub fn context(members: usize) -> Arc<Context> {
         committee: CommitteeId::at(0),
         members: CommitteePlan { shard_first: 0, shard_count: SHARDS, members: List::bounded(keys) },
         issuer: TestKey::new("issuer", 0).0,
+        opaque_bytes_max: 0,
     })
 }
 

@@ -65,11 +65,19 @@ pub struct Setup {
     pub leaves_max: u32,
     pub block_bytes_max: u32,
     pub mint_cap: u64,
+    pub opaque_bytes_max: u32,
 }
 
 impl Setup {
     pub fn of(committees: usize) -> Self {
-        Self { committees, members: 4, leaves_max: 8_192, block_bytes_max: 2 << 20, mint_cap: 1 << 50 }
+        Self {
+            committees,
+            members: 4,
+            leaves_max: 8_192,
+            block_bytes_max: 2 << 20,
+            mint_cap: 1 << 50,
+            opaque_bytes_max: 0,
+        }
     }
 }
 
@@ -85,6 +93,7 @@ pub fn plan(setup: Setup, epoch: u64, previous: PlanHash, generation: u64) -> Ar
         block_bytes_max: setup.block_bytes_max,
         mint_cap: Amount::from_micros(setup.mint_cap),
         amount_min: Amount::from_micros(10),
+        opaque_bytes_max: setup.opaque_bytes_max,
         ..Constants::standard(setup.committees)
     };
     let plan = Plan {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use shardpay_crypto::{chain_id, plan_hash};
 use shardpay_ledger::Config as LedgerConfig;
-use shardpay_replica::verify::{CheckedMessage, check_message, check_transaction};
+use shardpay_replica::verify::{CheckedMessage, check_message, check_opaque, check_transaction};
 use shardpay_replica::{ClientToken, Config, Input, LedgerFact, Output, PersistId, Record, perform};
 use shardpay_types::*;
 
@@ -92,7 +92,12 @@ impl Net {
 
     /// A network whose nodes' configuration `adjust` has changed. All nodes start at time zero.
     pub fn with(setup: Setup, adjust: impl Fn(&mut Config)) -> Self {
-        let genesis = Arc::new(genesis_plan(setup.committees, setup.members));
+        Self::on(genesis_plan(setup.committees, setup.members), setup.seed, adjust)
+    }
+
+    /// The same on a plan of the test's own.
+    pub fn on(genesis: Plan, seed: u64, adjust: impl Fn(&mut Config)) -> Self {
+        let genesis = Arc::new(genesis);
         let chain = chain_id(&genesis);
         let mut net = Self {
             now: Timestamp::from_millis(1_000),
@@ -108,18 +113,18 @@ impl Net {
             stalled: BTreeSet::new(),
             queue: BTreeMap::new(),
             sequence: 0,
-            chance: setup.seed | 1,
+            chance: seed | 1,
             clients: 0,
         };
-        for c in 0..setup.committees {
-            for m in 0..setup.members {
+        for (c, committee) in genesis.committees.iter().enumerate() {
+            for m in 0..committee.size() {
                 let id = node_id(c, m);
                 let mut config = Config::standard(id, chain);
-                config.hash_seed = setup.seed;
+                config.hash_seed = seed;
                 adjust(&mut config);
                 let committee = id.committee;
                 let scheme = fake_scheme();
-                let ledger = LedgerConfig { genesis: genesis.clone(), committee, scheme, hash_seed: setup.seed };
+                let ledger = LedgerConfig { genesis: genesis.clone(), committee, scheme, hash_seed: seed };
                 let key = FakeKey::numbered(1, (c * 64 + m) as u64);
                 net.nodes.insert(id, Node::new(id, key, config, ledger));
             }
@@ -191,6 +196,14 @@ impl Net {
         let input = Input::Submitted { client, transaction: checked, sender: sender.unwrap_or(empty) };
         self.input(id, input);
         txid
+    }
+
+    /// A client submits opaque payloads to a node; the error is what the lanes refuse.
+    pub fn submit_opaque(&mut self, id: NodeId, client: ClientToken, payloads: Vec<Opaque>) -> Result<(), TxId> {
+        let context = self.node(id).replica().verify_context();
+        let payloads = check_opaque(&context, payloads).collect::<Result<Vec<_>, TxId>>()?;
+        self.input(id, Input::OpaqueSubmitted { client, payloads });
+        Ok(())
     }
 
     /// Mints coins for a wallet at its own committee and waits until they are there.

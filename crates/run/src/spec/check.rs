@@ -1,8 +1,8 @@
 //! What a spec must hold beyond its types. Each problem names its key.
 
-use shardpay_types::{COMMITTEES_MAX, MEMBERS_MAX};
+use shardpay_types::{COMMITTEES_MAX, MEMBERS_MAX, OPAQUE_BYTES_MAX};
 
-use super::{Cross, Distribution, Fault, FaultAction, Rate, Spec, WarmupRule};
+use super::{Cross, Distribution, Fault, FaultAction, Load, Rate, Spec, WarmupRule};
 
 /// What is wrong with the value of a key.
 pub(crate) struct Problem {
@@ -18,6 +18,8 @@ pub(super) fn require(holds: bool, key: impl Into<String>, why: impl Into<String
 
 /// Longest duration in a spec: ten days.
 const SECONDS_MAX: f64 = 864_000.0;
+/// Shortest opaque payload: its number, which tells it apart.
+const PAYLOAD_BYTES_MIN: usize = 8;
 /// Highest rate in a spec.
 const RATE_MAX: f64 = 10_000_000.0;
 
@@ -109,6 +111,7 @@ impl Spec {
     fn check_load(&self) -> Result<(), Problem> {
         let load = &self.load;
         self.check_rate()?;
+        self.check_payload()?;
         let accounts = load.accounts >= 2 * self.committees && load.accounts <= 100_000_000;
         require(accounts, "load.accounts", "must be at least 2 per committee and at most 100,000,000")?;
         match &load.distribution {
@@ -142,6 +145,25 @@ impl Spec {
         require(load.max_in_flight >= load.processes, "load.max_in_flight", "must be at least 1 per process")?;
         let seed = i64::try_from(load.seed).is_ok();
         require(seed, "load.seed", "must be below 2^63, as TOML knows no larger integers")
+    }
+
+    /// Opaque payloads: what belongs to payments must be left as it is.
+    fn check_payload(&self) -> Result<(), Problem> {
+        let Load { payload, rate, accounts, distribution, cross, .. } = &self.load;
+        if *payload == 0 {
+            return Ok(());
+        }
+        let fits = (PAYLOAD_BYTES_MIN..=OPAQUE_BYTES_MAX).contains(payload);
+        let why = format!("must be 0 (payments) or {PAYLOAD_BYTES_MIN} to {OPAQUE_BYTES_MAX} bytes");
+        require(fits, "load.payload", why)?;
+        let standard = Load::default();
+        let why = "belongs to payments: leave it out beside `load.payload`";
+        require(!matches!(rate, Rate::Trace { .. }), "load.rate.kind", "a trace is of payments, not of payloads")?;
+        require(*accounts == standard.accounts, "load.accounts", why)?;
+        require(*distribution == standard.distribution, "load.distribution", why)?;
+        require(matches!(cross, Cross::Natural) || *cross == Cross::Ratio(0.0), "load.cross", why)?;
+        let why = "a payload is sent once, so what a fault loses stays lost: no faults beside `load.payload`";
+        require(self.faults.is_empty(), "faults", why)
     }
 
     fn check_fault(&self, fault: &Fault, key: &str) -> Result<(), Problem> {

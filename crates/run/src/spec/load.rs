@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Load {
     /// How many payments per second, over the whole system.
     pub rate: Rate,
+    /// Bytes of an opaque payload; 0: payments. Payloads have no accounts and no signatures, and the ledger orders them
+    /// only because its genesis plan is made for it.
+    pub payload: usize,
     /// Accounts over all committees, funded before the load.
     pub accounts: usize,
     /// Who pays whom.
@@ -31,6 +34,7 @@ impl Default for Load {
     fn default() -> Self {
         Self {
             rate: Rate::Poisson { per_second: 2_000.0 },
+            payload: 0,
             accounts: 10_000,
             distribution: Distribution::Uniform,
             cross: Cross::Natural,

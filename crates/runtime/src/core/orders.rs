@@ -47,7 +47,7 @@ impl Core {
         self.metrics.blocks_accepted.add(1);
         if self.is_own(block.block()) {
             self.metrics.blocks_proposed.add(1);
-            self.metrics.proposed.add(block.block().payload.transactions.len() as u64);
+            self.metrics.proposed.add(block.block().payload.transaction_count() as u64);
             self.stages.proposed(block.block());
         }
     }
@@ -138,7 +138,7 @@ impl Core {
     fn order_ledger(&mut self, order: LedgerOrder) {
         match &order {
             LedgerOrder::Execute(commit) => {
-                let transactions = commit.blocks.iter().map(|block| block.block().payload.transactions.len() as u64);
+                let transactions = commit.blocks.iter().map(|block| block.block().payload.transaction_count() as u64);
                 self.metrics.committed.add(transactions.sum());
                 let own = self.own.member;
                 self.stages.committed(commit, |block| block.author == own);
@@ -261,6 +261,7 @@ fn reason_of(refusal: Refusal) -> RejectReason {
             TxReject::RecipientFull => RejectReason::RecipientFull,
             TxReject::DestinationBusy => RejectReason::DestinationBusy,
             TxReject::EpochClosed => RejectReason::EpochClosed,
+            TxReject::OpaqueRefused => RejectReason::OpaqueRefused,
         },
         Refusal::TooFarAhead => RejectReason::TooFarAhead,
         Refusal::SequencePending => RejectReason::SequencePending,

@@ -174,7 +174,7 @@ fn touching(block: &LedgerBlock, accounts: &HashSet<PublicKey>) -> Vec<u32> {
                 let places = (leaf..).zip(done.pack.messages.iter());
                 leaves.extend(places.filter(|(_, message)| accounts.contains(&message.payee)).map(|(at, _)| at));
             }
-            LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
+            LedgerItem::Opaque(_) | LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
         }
         leaf += item.leaf_count() as u32;
     }

@@ -55,6 +55,11 @@ fn listen() -> SocketAddr {
 impl Cluster {
     /// Four nodes that know each other. `tune` changes their configuration.
     pub(crate) async fn start(tune: fn(&mut RuntimeConfig)) -> Self {
+        Self::start_allowing(0, tune).await
+    }
+
+    /// The same on a ledger that orders opaque payloads of so many bytes.
+    pub(crate) async fn start_allowing(opaque_bytes_max: u32, tune: fn(&mut RuntimeConfig)) -> Self {
         let seeds: Vec<[u8; 32]> = (1..=MEMBERS).map(|n| [n as u8; 32]).collect();
         let keys = seeds.iter().map(|seed| Keypair::from_seed(seed).public_key()).collect();
         let (shard_first, shard_count) = Plan::even_shards(1)[0];
@@ -65,7 +70,7 @@ impl Cluster {
             previous: PlanHash::ZERO,
             salt: [7; 32],
             issuer: issuer.public_key(),
-            constants: Constants::standard(1),
+            constants: Constants { opaque_bytes_max, ..Constants::standard(1) },
             committees: List::bounded(vec![CommitteePlan { shard_first, shard_count, members: List::bounded(keys) }]),
         });
         let recorder = |member| Recorder::new(ServerTag::node(id(member).committee, id(member).member));

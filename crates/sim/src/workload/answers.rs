@@ -171,6 +171,7 @@ const fn refusal_name(refusal: &Refusal) -> &'static str {
             TxReject::RecipientFull => "drop: recipient full",
             TxReject::DestinationBusy => "drop: destination busy",
             TxReject::EpochClosed => "drop: epoch closed first",
+            TxReject::OpaqueRefused => "drop: opaque payload",
         },
         Refusal::TooFarAhead => "refusal: too far ahead",
         Refusal::SequencePending => "refusal: sequence pending",

@@ -76,7 +76,7 @@ impl World {
         for item in self.books.block_at(committee, height)?.items.iter() {
             match item {
                 LedgerItem::Pack(_) => return Some(leaf),
-                LedgerItem::Transaction(_) => leaf += 1,
+                LedgerItem::Transaction(_) | LedgerItem::Opaque(_) => leaf += 1,
                 LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
             }
         }

@@ -29,7 +29,8 @@ macro_rules! for_wire_types {
                 BlockDigest, HeaderHash, PlanHash, ChainId, DepositRef, PayoutRef, Reference;
             time: Timestamp;
             version: Version;
-            transaction: Payment, Redeem, Mint, SignedPayment, SignedRedeem, SignedMint, Transaction;
+            transaction: Payment, Redeem, Mint, SignedPayment, SignedRedeem, SignedMint, Opaque,
+                Transaction;
             proof: MerklePath, ConsistencyProof;
             plan: Constants, CommitteePlan, PlanApproval, EpochChange, Plan;
             header: Totals, LedgerHeader, MemberSignature, CertifiedHeader, AccountState, ExecutedTransaction,
@@ -41,7 +42,7 @@ macro_rules! for_wire_types {
                 CertifiedCheckpoint, EquivocationProof, ForkProof;
             wire: RawBlock, BlockRequest, Blocks, Heartbeat, HeaderVote, CheckpointVote, LedgerRequest, LedgerResponse,
                 LeadersRequest, Leaders, RelayNotice, PackRequest, ClosingsRequest, Closings, Certificates, PeerMessage;
-            client: Hello, Submit, Subscribe, ReceiptRequest, BalanceRequest, EpochsRequest, ClientRequest, Welcome,
+            client: Hello, Submit, SubmitOpaque, Subscribe, ReceiptRequest, BalanceRequest, EpochsRequest, ClientRequest, Welcome,
                 ExecutedAt, RejectReason, TxAnswer, TxResult, Results, BlockPart, SignedBalance, EpochRecords,
                 RefuseReason, Refused, ClientReply;
         }

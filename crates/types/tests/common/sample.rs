@@ -292,6 +292,16 @@ impl Sample for RawBlock {
     }
 }
 
+impl Sample for Opaque {
+    fn sample(rng: &mut Rng) -> Self {
+        let len = rng.below(48);
+        Self((0..len).map(|_| (rng.next() >> 56) as u8).collect())
+    }
+    fn fields(&self) -> Fields {
+        Fields::Leaf(hex(&self.0))
+    }
+}
+
 impl Sample for Certificate {
     fn sample(rng: &mut Rng) -> Self {
         let first = rng.below(MEMBERS_MAX - 8);
@@ -315,6 +325,7 @@ impl Sample for Constants {
             amount_min: Amount::from_micros(1 + rng.edgy(1_000_000) as u64),
             mint_cap: Amount::from_micros(rng.edgy((1 << 63) / 4) as u64),
             future_sequences_max: rng.edgy(256) as u16,
+            opaque_bytes_max: rng.edgy(OPAQUE_BYTES_MAX as u128) as u32,
         }
     }
     fn fields(&self) -> Fields {
@@ -326,6 +337,7 @@ impl Sample for Constants {
             ("amount_min", self.amount_min.fields()),
             ("mint_cap", self.mint_cap.fields()),
             ("future_sequences_max", self.future_sequences_max.fields()),
+            ("opaque_bytes_max", self.opaque_bytes_max.fields()),
         ])
     }
 }
@@ -403,7 +415,7 @@ sample_structs! {
     ClosingRecord { certified, plan }
     CursorProof { cursor, path, certified }
     BlockRef { round, author, digest }
-    Payload { transactions, packs, closings, epoch_change }
+    Payload { transactions, opaque, packs, closings, epoch_change }
     Block { version, chain, epoch, committee, author, round, timestamp, parents, payload, signature }
     HistorySeal { path, later }
     Receipt { executed, path, header, seal }
@@ -430,6 +442,7 @@ sample_structs! {
     Certificates { headers }
     Hello { version, chain }
     Submit { transactions }
+    SubmitOpaque { payloads }
     Subscribe { from, accounts }
     ReceiptRequest { height, leaf }
     BalanceRequest { key, nonce }
@@ -446,9 +459,9 @@ sample_structs! {
 
 sample_enums! {
     Transaction { Payment, Redeem, Mint }
-    LedgerItem { Transaction, Pack, Closing, EpochChange }
+    LedgerItem { Transaction, Pack, Closing, EpochChange, Opaque }
     HeaderSeal { Certified, History }
-    ClientRequest { Submit, Subscribe, Receipt, Balance, Epochs }
+    ClientRequest { Submit, Subscribe, Receipt, Balance, Epochs, Opaque }
     ClientReply { Welcome, Results, Block, Part, Receipt, CreditReceipt, Balance, Epochs, Refused }
     TxAnswer { Busy, Rejected, Executed }
     PeerMessage {
@@ -461,6 +474,6 @@ sample_unit_enums! {
     Outcome { Applied, ShortBalance }
     CreditOutcome { Applied, Returned, Suspended }
     MessageKind { Credit, Return, MintCredit }
-    RejectReason { SequenceUsed, SequenceGap, WrongCommittee, AmountTooSmall, Expired, DepositUsed, MintCapReached, BadRecipient, RecipientFull, DestinationBusy, EpochClosed, TooFarAhead, SequencePending, ShortBalance, NotProposing, BadSignature }
+    RejectReason { SequenceUsed, SequenceGap, WrongCommittee, AmountTooSmall, Expired, DepositUsed, MintCapReached, BadRecipient, RecipientFull, DestinationBusy, EpochClosed, TooFarAhead, SequencePending, ShortBalance, NotProposing, BadSignature, OpaqueRefused }
     RefuseReason { Malformed, TooLarge, WrongChain, HelloExpected, NoSuchLeaf, WrongCommittee, TooManySubscriptions, TooManyRequests, TooSlow, ShuttingDown, TooManyConnections, HeightTooFar }
 }

@@ -34,6 +34,9 @@ impl Books {
                     self.apply_pack(committee, executed)?;
                     leaf += executed.credits.len() as u32;
                 }
+                LedgerItem::Opaque(_) => {
+                    hold!(false, "opaque payloads", "committee {committee} ordered one: genesis allows none");
+                }
                 LedgerItem::Closing(record) => self.apply_closing(committee, record)?,
                 LedgerItem::EpochChange(change) => {
                     hold!(at + 1 == count, "epoch closing", "items after the epoch change in committee {committee}");
