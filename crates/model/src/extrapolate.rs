@@ -148,8 +148,8 @@ impl Model<'_> {
             + records
             + 2.0 * c.sign_us
             + c.hash_byte_us * block_bytes;
-        let proofs = packs * (2.0 * certificate + c.store.fixed_us);
-        let ledger = c.execute.of(items) + c.store.of(items) + c.store.fixed_us + proofs;
+        let proofs = packs * (2.0 * certificate + c.record.fixed_us);
+        let ledger = c.execute.of(items) + c.store.of(items) + c.record.fixed_us + proofs;
         let net = others * 2.0 * (big + small)
             + batches * c.message_end_us(batch * PAYMENT)
             + c.message_end_us(items * 205.0) / n

@@ -12,13 +12,9 @@ const TURN_US: u64 = 1_000;
 /// What processor time is spent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Signatures: checked.
-    Verify,
-    /// Signatures: made.
-    Sign,
-    /// Decoding, hashing and checking structure.
-    Check,
-    /// Mempool, consensus, certificates, relay.
+    /// Signatures, made and checked.
+    Signatures,
+    /// Checks of structure, hashes, mempool, consensus, certificates, relay.
     Core,
     /// Executing commits.
     Execute,
@@ -33,16 +29,14 @@ pub enum Kind {
 }
 
 /// All kinds with their names.
-pub const KINDS: [(Kind, &str); 9] = [
-    (Kind::Verify, "verify"),
-    (Kind::Sign, "sign"),
-    (Kind::Check, "check"),
+pub const KINDS: [(Kind, &str); 7] = [
+    (Kind::Signatures, "signatures"),
     (Kind::Core, "core"),
     (Kind::Execute, "execute"),
     (Kind::Store, "store"),
     (Kind::Network, "network"),
-    (Kind::Wake, "wake"),
-    (Kind::Client, "client"),
+    (Kind::Wake, "wake-ups"),
+    (Kind::Client, "clients"),
 ];
 
 /// Microseconds of one core, by kind.
@@ -260,12 +254,12 @@ mod tests {
         let mut machines = Machines::new(5.0);
         let machine = machines.add_machine(1);
         let thread = machines.add_thread(machine);
-        let first = machines.submit(thread, Work::of(Kind::Sign, 10.0), 0).expect("starts");
-        assert!(machines.submit(thread, Work::of(Kind::Sign, 10.0), 1).is_none());
+        let first = machines.submit(thread, Work::of(Kind::Signatures, 10.0), 0).expect("starts");
+        assert!(machines.submit(thread, Work::of(Kind::Signatures, 10.0), 1).is_none());
         assert_eq!(first.us, 15);
         let (_, second) = machines.turn_over(first);
         machines.turn_over(second.expect("goes on"));
-        assert_eq!((machines.done(machine).us(Kind::Wake), machines.done(machine).us(Kind::Sign)), (5.0, 20.0));
+        assert_eq!((machines.done(machine).us(Kind::Wake), machines.done(machine).us(Kind::Signatures)), (5.0, 20.0));
         assert_eq!(machines.submit(thread, Work::default(), 2).map(|turn| turn.us), Some(0));
     }
 }

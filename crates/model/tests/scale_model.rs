@@ -33,7 +33,7 @@ fn what_is_offered_below_saturation_is_certified() {
     assert!((2_500.0..3_500.0).contains(&open.per_second), "{open:?}");
     assert!((20.0..200.0).contains(&open.p50_ms) && open.p99_ms >= open.p50_ms, "{open:?}");
     assert!(open.utilisation < 0.7 && open.busy + open.skipped == 0, "{open:?}");
-    assert!(KINDS.iter().take(8).all(|(kind, _)| open.per_payment.us(*kind) > 0.0), "{open:?}");
+    assert!(KINDS.iter().take(6).all(|(kind, _)| open.per_payment.us(*kind) > 0.0), "{open:?}");
 }
 
 #[test]

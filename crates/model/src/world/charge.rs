@@ -51,26 +51,26 @@ impl World {
 
     /// A certificate's signatures, checked one batch of Q.
     fn certificate(&self) -> Work {
-        Work::of(Kind::Verify, self.costs.verify_batch_us(self.setup.quorum() as f64))
+        Work::of(Kind::Signatures, self.costs.verify_batch_us(self.setup.quorum() as f64))
     }
 
     /// A lane's work with a peer's message.
     pub(super) fn check_work(&self, message: &CheckedMessage, bytes: f64) -> Work {
         let items = payments_in(message) as f64 * self.grain();
-        let work = Work::of(Kind::Check, self.costs.check.of(items) + bytes * self.costs.hash_byte_us);
+        let work = Work::of(Kind::Core, self.costs.check.of(items) + bytes * self.costs.hash_byte_us);
         let single = self.costs.verify_batch_us(1.0);
         match message {
             CheckedMessage::Blocks { blocks, .. } => {
                 let batch = |payments: usize| payments as f64 * self.grain() + 1.0;
                 let signatures = blocks.iter().map(|block| batch(block.block().payload.transactions.len()));
-                work.and(Kind::Verify, signatures.map(|of| self.costs.verify_batch_us(of)).sum())
+                work.and(Kind::Signatures, signatures.map(|of| self.costs.verify_batch_us(of)).sum())
             }
-            CheckedMessage::HeaderVote(_) | CheckedMessage::CheckpointVote(_) => work.and(Kind::Verify, single),
+            CheckedMessage::HeaderVote(_) | CheckedMessage::CheckpointVote(_) => work.and(Kind::Signatures, single),
             CheckedMessage::Pack(_) | CheckedMessage::Cursor(_) | CheckedMessage::Closings(_) => {
-                work.and(Kind::Verify, self.certificate().total_us())
+                work.and(Kind::Signatures, self.certificate().total_us())
             }
             CheckedMessage::Certificates { headers, .. } => {
-                work.and(Kind::Verify, self.certificate().total_us() * headers.len() as f64)
+                work.and(Kind::Signatures, self.certificate().total_us() * headers.len() as f64)
             }
             _ => work,
         }
@@ -79,7 +79,7 @@ impl World {
     /// A lane's work with so many simulated payments of clients.
     pub(super) fn admit_work(&self, payments: usize) -> Work {
         let payments = payments as f64 * self.grain();
-        Work::of(Kind::Verify, self.costs.verify_batch_us(payments)).and(Kind::Check, self.costs.admit.of(payments))
+        Work::of(Kind::Signatures, self.costs.verify_batch_us(payments)).and(Kind::Core, self.costs.admit.of(payments))
     }
 
     /// The core's work with inputs.
@@ -101,7 +101,7 @@ impl World {
         };
         let work = Work::of(Kind::Store, fixed + self.costs.record.each_us * bytes);
         if is_own {
-            work.and(Kind::Sign, self.costs.sign_us).and(Kind::Check, bytes * self.costs.hash_byte_us)
+            work.and(Kind::Signatures, self.costs.sign_us).and(Kind::Core, bytes * self.costs.hash_byte_us)
         } else {
             work
         }
@@ -123,10 +123,10 @@ impl World {
                 let proofs = self.certificate().total_us() * packs as f64;
                 Work::of(Kind::Execute, self.costs.execute.of(payments))
                     .and(Kind::Store, store)
-                    .and(Kind::Verify, proofs)
+                    .and(Kind::Signatures, proofs)
             }
-            LedgerOrder::Certify(_) => Work::of(Kind::Store, self.costs.store.fixed_us),
-            LedgerOrder::Acknowledge(_) => self.certificate().and(Kind::Store, self.costs.store.fixed_us),
+            LedgerOrder::Certify(_) => Work::of(Kind::Store, self.costs.record.fixed_us),
+            LedgerOrder::Acknowledge(_) => self.certificate().and(Kind::Store, self.costs.record.fixed_us),
             LedgerOrder::Serve { what: Service::Pack { .. }, .. } => {
                 Work::of(Kind::Execute, self.costs.execute.fixed_us)
             }
