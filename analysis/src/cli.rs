@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use shardpay_model::Costs;
+use shardpay_run::{GitState, HostFacts};
 
 use crate::compare::{self, EFFECT_MIN};
 use crate::history;
+use crate::model;
 use crate::report::{self, Written};
-use crate::runs::{Run, RunsError, dirs_at, runs_at};
+use crate::runs::{Run, RunsError, dirs_at, points, runs_at};
 use crate::verify::verify;
 
 const EXIT_CODES: &str = "Exit codes: 0 fine; 1 a regression, or a run that does not verify; 2 nothing could be said.";
@@ -79,6 +82,23 @@ enum Command {
         #[arg(long)]
         svg: bool,
     },
+    /// Predicts throughput and latency from costs measured on a machine: beside runs, and for larger systems.
+    Model {
+        /// Run directories, or directories of them, to hold predictions against.
+        runs: Vec<PathBuf>,
+        /// Measures this machine first, in less than a minute; it should have nothing else to do.
+        #[arg(long)]
+        calibrate: bool,
+        /// The measured costs: written with --calibrate, else read.
+        #[arg(long, default_value = "costs.toml")]
+        costs: PathBuf,
+        /// Directory for model.html and the CSV files.
+        #[arg(long, default_value = "model")]
+        out: PathBuf,
+        /// Writes each figure as SVG, too, by a headless Chromium.
+        #[arg(long)]
+        svg: bool,
+    },
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -127,7 +147,41 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
             draw(&written, svg)?;
             Ok(true)
         }
+        Command::Model { runs, calibrate, costs, out, svg } => {
+            let costs = costs_of_machine(&costs, calibrate)?;
+            let (void, good): (Vec<Run>, Vec<Run>) =
+                each_at(&runs, runs_at)?.into_iter().partition(|run| run.void_because().is_some());
+            for run in void {
+                eprintln!("{} is void: {}", run.dir.display(), run.void_because().unwrap_or_default());
+            }
+            let report = model::report(points(good), costs, &mut |what| eprintln!("predicting {what}"));
+            let written = model::write(&report, &out).with_context(|| format!("writing {}", out.display()))?;
+            println!(
+                "{} figures of {} points: {}",
+                written.figures.len(),
+                report.compared.len(),
+                written.page.display()
+            );
+            draw(&written, svg)?;
+            Ok(true)
+        }
     }
+}
+
+/// Measured now and written, or read.
+fn costs_of_machine(path: &Path, calibrate: bool) -> anyhow::Result<Costs> {
+    if !calibrate {
+        return Costs::read(path).context("`analysis model --calibrate` measures them");
+    }
+    let here = Path::new(".");
+    let (host, git) = (HostFacts::read(here), GitState::read(here));
+    let commit = if git.modified { format!("{}, changed", git.commit) } else { git.commit };
+    let costs = shardpay_model::calibrate((host.cpu_model, host.cores), commit, &mut |what| {
+        eprintln!("measuring {what}");
+    })?;
+    costs.write(path)?;
+    eprintln!("{}", path.display());
+    Ok(costs)
 }
 
 /// Where a page goes, and whether its figures are wanted as files.

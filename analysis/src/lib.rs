@@ -8,6 +8,7 @@ pub mod cli;
 pub mod compare;
 pub mod history;
 pub mod metrics;
+pub mod model;
 pub mod report;
 pub mod runs;
 pub mod stats;

@@ -5,7 +5,7 @@
 //! left out, and the page says which and why.
 
 mod costs;
-mod environment;
+pub(crate) mod environment;
 mod families;
 pub(crate) mod figure;
 mod knee;

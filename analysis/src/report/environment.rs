@@ -56,7 +56,7 @@ pub(super) fn note(runs: &[&Run]) -> String {
 }
 
 /// Whether a run's nodes were containers with a limited share of the processor.
-pub(super) fn is_scale_model(run: &Run) -> bool {
+pub(crate) fn is_scale_model(run: &Run) -> bool {
     let limited = |spec: Value| {
         spec["backend"] == "docker" && spec["node"]["cpu_share"].as_f64().is_some_and(|share| share > 0.0)
     };

@@ -51,6 +51,8 @@ pub struct Figure {
     pub columns: Vec<&'static str>,
     /// The rows.
     pub rows: Vec<Vec<String>>,
+    /// The machine, when it was drawn from no runs.
+    pub machine: Option<String>,
     /// Why it is left out.
     pub missing: Option<&'static str>,
 }
@@ -100,6 +102,7 @@ impl Figure {
             height: 420,
             columns: Vec::new(),
             rows: Vec::new(),
+            machine: None,
             missing: None,
         }
     }

@@ -127,7 +127,8 @@ fn code(path: &Path) -> String {
 /// The figure as the script draws it; the machine stands at its lower edge.
 fn data(figure: &Figure) -> Value {
     let mut layout = figure.layout.clone();
-    let note = environment::note(&figure.runs.iter().collect::<Vec<_>>());
+    let of_runs = || environment::note(&figure.runs.iter().collect::<Vec<_>>());
+    let note = figure.machine.clone().unwrap_or_else(of_runs);
     layout["title"] = json!({ "text": note, "font": { "size": 11 }, "x": 1, "xref": "paper", "xanchor": "right", "y": 0,
         "yref": "container", "yanchor": "bottom", "pad": { "b": 6 } });
     json!({ "id": figure.id, "height": figure.height, "traces": figure.traces, "layout": layout })
@@ -163,6 +164,9 @@ fn under(figure: &Figure) -> String {
         " <span class=\"files\">Data: <code>{0}.csv</code>. <button type=\"button\" data-svg=\"{0}\">SVG</button></span></p>",
         figure.id
     );
+    if runs.is_empty() {
+        return text;
+    }
     let _ = write!(
         text,
         "<details><summary>To repeat ({} run{})</summary><pre>{}</pre></details>",

@@ -40,7 +40,7 @@ struct Entry<E> {
 }
 
 /// The events still to come.
-pub(crate) struct Timeline<E> {
+pub struct Timeline<E> {
     now: Instant,
     sequence: u64,
     heap: BinaryHeap<Entry<E>>,
@@ -48,28 +48,28 @@ pub(crate) struct Timeline<E> {
 
 impl<E> Timeline<E> {
     /// Nothing is to come.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { now: Instant(0), sequence: 0, heap: BinaryHeap::new() }
     }
 
     /// The time of the event taken last.
-    pub(crate) const fn now(&self) -> Instant {
+    pub const fn now(&self) -> Instant {
         self.now
     }
 
     /// Plans `event` for `at`, or for now if that is past.
-    pub(crate) fn at(&mut self, at: Instant, event: E) {
+    pub fn at(&mut self, at: Instant, event: E) {
         self.sequence += 1;
         self.heap.push(Entry { at: at.max(self.now), sequence: self.sequence, event });
     }
 
     /// Plans `event` for `wait` from now.
-    pub(crate) fn after(&mut self, wait: Duration, event: E) {
+    pub fn after(&mut self, wait: Duration, event: E) {
         self.at(self.now.after(wait), event);
     }
 
     /// Takes the next event and moves time to it.
-    pub(crate) fn take(&mut self) -> Option<E> {
+    pub fn take(&mut self) -> Option<E> {
         let entry = self.heap.pop()?;
         self.now = entry.at;
         Some(entry.event)

@@ -26,12 +26,13 @@ mod world;
 
 pub use checkers::Violation;
 pub use coverage::{Coverage, REQUIRED};
-pub use engine::Instant;
+pub use engine::{Instant, Timeline};
 pub use report::{Figures, Outcome, git_commit, replay_command};
 pub use rng::Stream;
 pub use scenario::{Overrides, Scenario};
 pub use scheme::{CheapKey, CheapScheme, SchemeKind};
 pub use sweep::{Sweep, SweepSummary};
+pub use topology::{NodeIndex, Topology};
 pub use trace::TraceDigest;
 pub use variant::Variant;
 pub use world::World;

@@ -1,9 +1,11 @@
 //! Who is who in a run: committees, members, and one dense number per node.
 
-use shardpay_types::{CommitteeId, MemberIndex, NodeId};
+use shardpay_types::{
+    CommitteeId, CommitteePlan, Constants, Epoch, List, MemberIndex, NodeId, Plan, PlanHash, PublicKey, Version,
+};
 
 /// Dense number of a node over all committees.
-pub(crate) type NodeIndex = usize;
+pub type NodeIndex = usize;
 
 /// Sizes of the committees and the numbers of their nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,29 @@ impl Topology {
     pub fn node(&self, id: NodeId) -> Option<NodeIndex> {
         let size = *self.sizes.get(id.committee.index())?;
         (id.member.index() < size).then(|| self.first[id.committee.index()] + id.member.index())
+    }
+
+    /// The plan of epoch 0 with the node's `keys`, in the order of their numbers, and shards in even parts.
+    ///
+    /// # Panics
+    /// When the keys are no well-formed plan: too few, or one stands twice.
+    pub fn genesis(&self, keys: &[PublicKey], issuer: PublicKey, salt: [u8; 32]) -> Plan {
+        let shards = Plan::even_shards(self.committees());
+        let committees = shards.into_iter().enumerate().map(|(committee, (shard_first, shard_count))| {
+            let members = keys[self.members(committee)].to_vec();
+            CommitteePlan { shard_first, shard_count, members: List::bounded(members) }
+        });
+        let plan = Plan {
+            version: Version,
+            epoch: Epoch::ZERO,
+            previous: PlanHash::ZERO,
+            salt,
+            issuer,
+            constants: Constants::standard(self.committees()),
+            committees: List::bounded(committees.collect()),
+        };
+        plan.check().expect("the genesis plan is well formed");
+        plan
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shardpay_consensus::{AnchorRule, Rules};
 use shardpay_crypto::{Signer, chain_id};
 use shardpay_replica::Config;
-use shardpay_types::{ChainId, CommitteePlan, Constants, Epoch, Hash, List, Plan, PlanHash, PublicKey, Version};
+use shardpay_types::{ChainId, Hash};
 
 use super::{Event, Phase, World};
 use crate::byzantine::TwistKind;
@@ -36,7 +36,8 @@ impl World {
         let signers: Vec<_> = (0..scenario.topology.nodes()).map(|_| scenario.scheme.signer(&keys.bytes())).collect();
         let issuer = scenario.scheme.signer(&keys.bytes());
         let stranger = scenario.scheme.signer(&keys.bytes());
-        let genesis = Arc::new(genesis(&scenario, &signers, issuer.public_key(), keys.bytes()));
+        let public: Vec<_> = signers.iter().map(|signer| signer.public_key()).collect();
+        let genesis = Arc::new(scenario.topology.genesis(&public, issuer.public_key(), keys.bytes()));
         let chain = chain_id(&genesis);
         let scheme = scenario.scheme.scheme(seed);
         let shared = Shared { chain, genesis: genesis.clone(), scheme: scheme.clone() };
@@ -112,26 +113,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn genesis(scenario: &Scenario, signers: &[Arc<dyn Signer>], issuer: PublicKey, salt: [u8; 32]) -> Plan {
-    let topology = &scenario.topology;
-    let shards = Plan::even_shards(topology.committees());
-    let committees = shards.into_iter().enumerate().map(|(committee, (shard_first, shard_count))| {
-        let members = topology.members(committee).map(|node| signers[node].public_key()).collect();
-        CommitteePlan { shard_first, shard_count, members: List::bounded(members) }
-    });
-    let plan = Plan {
-        version: Version,
-        epoch: Epoch::ZERO,
-        previous: PlanHash::ZERO,
-        salt,
-        issuer,
-        constants: Constants::standard(topology.committees()),
-        committees: List::bounded(committees.collect()),
-    };
-    plan.check().expect("the drawn genesis plan is well formed");
-    plan
 }
 
 fn bodies(scenario: &Scenario, signers: &[Arc<dyn Signer>], chain: ChainId) -> (Vec<Body>, Vec<Option<usize>>) {

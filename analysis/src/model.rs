@@ -1,0 +1,179 @@
+//! What the scale model predicts: beside runs that were made here, for systems that a simulation can hold, and beyond.
+//!
+//! Guarantees: predictions use the costs of the calibration and the runs' specs, nothing of the runs' results (a fraction
+//! load's probe rate is part of what was offered); the error of each stands on the page as it is.
+
+mod page;
+
+use std::time::Duration;
+
+use shardpay_model::{Cores, Costs, Extrapolation, Links, Load, Prediction, Setup, World, extrapolate};
+use shardpay_run::Rate;
+
+use crate::runs::{Point, Run};
+use crate::stats::median;
+
+pub use page::write;
+
+/// Cores of each node in systems that are not here.
+const NODE_CORES: usize = 2;
+/// Systems that are simulated: committees, members, payments that one simulated payment stands for.
+const SIMULATED: [(usize, usize, usize); 10] = [
+    (1, 4, 1),
+    (2, 4, 1),
+    (4, 4, 1),
+    (8, 4, 2),
+    (16, 4, 4),
+    (32, 4, 8),
+    (64, 4, 16),
+    (1, 7, 1),
+    (1, 16, 1),
+    (1, 32, 2),
+];
+/// Sizes of the closed model.
+const COMMITTEES: [usize; 6] = [1, 4, 16, 64, 256, 1_024];
+const MEMBERS: [usize; 5] = [4, 7, 16, 32, 64];
+
+/// A point of runs and what was predicted for it.
+#[derive(Debug, Clone)]
+pub struct Compared {
+    /// The runs.
+    pub point: Point,
+    /// The prediction.
+    pub predicted: Prediction,
+}
+
+impl Compared {
+    /// Median of the runs' rates.
+    pub fn rate(&self) -> f64 {
+        median(&self.point.figures(|summary| summary.total.all.per_second))
+    }
+
+    /// Median of the runs' median latencies.
+    pub fn p50_ms(&self) -> f64 {
+        median(&self.point.figures(|summary| summary.total.all.latency_ms.p50))
+    }
+
+    /// Median of the runs' 99th percentiles.
+    pub fn p99_ms(&self) -> f64 {
+        median(&self.point.figures(|summary| summary.total.all.latency_ms.p99))
+    }
+
+    /// Median of the runs' processor time per payment.
+    pub fn cpu_us(&self) -> f64 {
+        median(&self.point.figures(|summary| summary.cpu_us_per_payment))
+    }
+}
+
+/// A system that was simulated, and what the closed model says of it.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    /// The system, saturated.
+    pub setup: Setup,
+    /// The simulation at saturation.
+    pub full: Prediction,
+    /// The simulation at half of that.
+    pub half: Prediction,
+    /// The closed model of the same system.
+    pub closed: Extrapolation,
+}
+
+/// A system that only the closed model knows.
+#[derive(Debug, Clone)]
+pub struct Beyond {
+    /// The system.
+    pub setup: Setup,
+    /// What the closed model says.
+    pub closed: Extrapolation,
+}
+
+/// Everything that stands on the page.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// What it rests on.
+    pub costs: Costs,
+    /// Runs made here.
+    pub compared: Vec<Compared>,
+    /// Points that are not predicted, and why.
+    pub left_out: Vec<(String, &'static str)>,
+    /// Simulations.
+    pub simulated: Vec<Simulated>,
+    /// Extrapolations.
+    pub beyond: Vec<Beyond>,
+}
+
+/// Predicts everything. `said` is told what comes next.
+pub fn report(points: Vec<Point>, costs: Costs, said: &mut dyn FnMut(&str)) -> Report {
+    let (mut compared, mut left_out) = (Vec::new(), Vec::new());
+    for point in points {
+        match setup_of(&point.runs[0]) {
+            Ok(setup) => {
+                said(&point.label);
+                compared.push(Compared { predicted: World::run(&setup, &costs), point });
+            }
+            Err(why) => left_out.push((point.label.clone(), why)),
+        }
+    }
+    let lan = SIMULATED.map(|(committees, members, grain)| Setup {
+        grain,
+        ..Setup::saturated(committees, members, Cores::Each(NODE_CORES))
+    });
+    let far =
+        [Links::region(), Links::aws()].map(|links| Setup { links, ..Setup::saturated(4, 4, Cores::Each(NODE_CORES)) });
+    let mut simulated = Vec::new();
+    for setup in lan.into_iter().chain(far) {
+        said(&format!("{} × {}, {}", setup.committees, setup.members, setup.links.name));
+        simulated.push(simulate(setup, &costs));
+    }
+    Report { simulated, beyond: beyond(&costs), compared, left_out, costs }
+}
+
+fn simulate(setup: Setup, costs: &Costs) -> Simulated {
+    let full = World::run(&setup, costs);
+    let half = World::run(&Setup { load: Load::Open(full.per_second / 2.0), ..setup.clone() }, costs);
+    Simulated { closed: extrapolate(&setup, costs), setup, full, half }
+}
+
+fn beyond(costs: &Costs) -> Vec<Beyond> {
+    let links = [Links::lan(), Links::region(), Links::aws()];
+    let sizes = MEMBERS.into_iter().flat_map(|members| COMMITTEES.map(|committees| (committees, members)));
+    let systems = links.iter().flat_map(|links| sizes.clone().map(move |size| (links.clone(), size)));
+    systems
+        .map(|(links, (committees, members))| {
+            let setup = Setup { links, ..Setup::saturated(committees, members, Cores::Each(NODE_CORES)) };
+            Beyond { closed: extrapolate(&setup, costs), setup }
+        })
+        .collect()
+}
+
+/// The system of a run, as it shares its machine.
+fn setup_of(run: &Run) -> Result<Setup, &'static str> {
+    let spec = run.spec();
+    if !spec.faults.is_empty() {
+        return Err("something is broken in it");
+    }
+    if crate::report::environment::is_scale_model(run) {
+        return Err("its nodes are limited containers");
+    }
+    let load = match spec.load.rate {
+        Rate::Constant { per_second } | Rate::Poisson { per_second } => Load::Open(per_second),
+        Rate::Closed { in_flight } => Load::Closed(in_flight),
+        Rate::Fraction { of_closed_loop, at_least_per_second, .. } => {
+            Load::Open((of_closed_loop * run.summary.probe_per_second).max(at_least_per_second))
+        }
+        _ => return Err("its rate changes"),
+    };
+    let cores = Cores::Shared(run.record.host.cores);
+    let usual = Setup::saturated(spec.committees, spec.nodes_per_committee, cores);
+    Ok(Setup {
+        links: Links::loopback(),
+        load,
+        cross: spec.cross_ratio(),
+        accounts: spec.load.accounts.min(20_000),
+        lanes: spec.node.lanes,
+        round_delay: Duration::from_millis(spec.node.min_round_delay_ms),
+        warmup: Duration::from_secs(1),
+        measured: Duration::from_secs(3),
+        ..usual
+    })
+}

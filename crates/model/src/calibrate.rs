@@ -1,0 +1,197 @@
+//! Measures on this machine what a node's actions cost, with the crates that do them.
+//!
+//! Takes well under a minute and wants the machine for itself. Signatures, hashing, storage and messages are measured
+//! alone; the replica, the ledger and the checks are timed in two short runs of [`World`], one with large batches and one
+//! with small ones, which gives the part per call and the part per payment. Processor time is the process's own, so what
+//! RocksDB and the network do on threads of their own is in it.
+
+mod network;
+mod storage;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use shardpay_crypto::{Keypair, SignatureScheme, SignedItem, Signer, Zip215, sha256};
+use shardpay_storage::StorageError;
+use shardpay_transport::TransportError;
+
+use crate::costs::{Costs, Curve, Linear};
+use crate::setup::{Cores, Load, Setup};
+use crate::world::World;
+
+/// Why a machine cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// The store.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The network.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// A ledger batch.
+    #[error(transparent)]
+    Ledger(#[from] shardpay_ledger::StoreError),
+    /// The system.
+    #[error(transparent)]
+    System(#[from] std::io::Error),
+    /// A message did not come.
+    #[error("a message over loopback was lost")]
+    Lost,
+}
+
+/// Measures everything. `said` is told what is measured next.
+pub fn calibrate(
+    (cpu_model, cores): (String, usize),
+    commit: String,
+    said: &mut dyn FnMut(&str),
+) -> Result<Costs, CalibrateError> {
+    let mut costs = Costs { version: Costs::VERSION, cpu_model, cores, commit, ..Costs::round_numbers() };
+    said("signatures");
+    (costs.verify, costs.sign_us) = signatures();
+    said("hashing");
+    costs.hash_byte_us = hashing();
+    said("threads");
+    costs.wake_us = waking();
+    said("messages");
+    costs.message = network::messages(costs.wake_us)?;
+    said("replica and ledger");
+    let blocks = protocol(&mut costs);
+    said("storage");
+    let measured = storage::storage(&blocks)?;
+    (costs.store, costs.store_behind_us) = (measured.batch, measured.behind_us);
+    (costs.record, costs.sync_us, costs.sync_wait_us) = (measured.record, measured.sync_us, measured.sync_wait_us);
+    Ok(costs)
+}
+
+/// Processor time of the whole process, in microseconds.
+fn process_us() -> f64 {
+    clock_us(ClockId::ProcessCPUTime)
+}
+
+/// Processor time of this thread.
+fn thread_us() -> f64 {
+    clock_us(ClockId::ThreadCPUTime)
+}
+
+fn clock_us(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+/// Microseconds of this thread for one call, over `time`.
+fn each_us(time: Duration, mut call: impl FnMut()) -> f64 {
+    call();
+    let (start, cpu, mut calls) = (Instant::now(), thread_us(), 0.0);
+    while start.elapsed() < time {
+        call();
+        calls += 1.0;
+    }
+    (thread_us() - cpu) / calls
+}
+
+fn signatures() -> (Curve, f64) {
+    const COUNT: usize = 1_024;
+    let signed: Vec<_> = (0..COUNT as u64)
+        .map(|n| {
+            let key = Keypair::from_seed(&sha256(&[b"calibration", &n.to_le_bytes()]));
+            let message = [n as u8; 120];
+            (key.public_key(), message, key.sign(&message))
+        })
+        .collect();
+    let items: Vec<SignedItem<'_>> = signed
+        .iter()
+        .map(|(key, message, signature)| SignedItem { key: *key, message, signature: *signature })
+        .collect();
+    let scheme = Zip215::new([5; 32], 4 * COUNT);
+    black_box(scheme.verify_batch(&items));
+    let point = |size: usize| {
+        let mut start = 0;
+        let us = each_us(Duration::from_millis(400), || {
+            black_box(scheme.verify_batch(&items[start..start + size]));
+            start = (start + size) % (COUNT - size + 1);
+        });
+        (size as f64, us / size as f64)
+    };
+    let points = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, COUNT].map(point).to_vec();
+    let key = Keypair::from_seed(&[1; 32]);
+    let sign_us = each_us(Duration::from_millis(300), || {
+        black_box(key.sign(black_box(&[7; 120])));
+    });
+    (Curve { points }, sign_us)
+}
+
+fn hashing() -> f64 {
+    let bytes = vec![7; 1 << 20];
+    let us = each_us(Duration::from_millis(300), || {
+        black_box(sha256(&[black_box(&bytes)]));
+    });
+    us / bytes.len() as f64
+}
+
+/// Two threads that wake each other: half of a round trip is one wake-up.
+fn waking() -> f64 {
+    const TRIPS: u32 = 20_000;
+    let (there, at_other) = crossbeam::channel::bounded::<()>(1);
+    let (back, at_us) = crossbeam::channel::bounded::<()>(1);
+    let other = std::thread::spawn(move || {
+        for () in at_other {
+            if back.send(()).is_err() {
+                return;
+            }
+        }
+    });
+    let cpu = process_us();
+    for _ in 0..TRIPS {
+        if there.send(()).is_err() || at_us.recv().is_err() {
+            break;
+        }
+    }
+    let spent = process_us() - cpu;
+    drop(there);
+    // it ends when the channel closes
+    let _ = other.join();
+    spent / f64::from(2 * TRIPS)
+}
+
+/// Times replica, ledger, checks and clients; the ledger blocks of the runs, large and small ones.
+fn protocol(costs: &mut Costs) -> storage::Blocks {
+    let run = |load| Setup {
+        load,
+        accounts: 10_000,
+        warmup: Duration::from_millis(200),
+        measured: Duration::from_secs(2),
+        ..Setup::saturated(1, 4, Cores::Each(0))
+    };
+    let (large, large_blocks) = World::probe(&run(Load::Closed(4_096)), costs);
+    let (small, small_blocks) = World::probe(&run(Load::Open(800.0)), costs);
+    costs.check = large.check.solve(&small.check);
+    costs.admit = large.admit.solve(&small.admit);
+    costs.core = large.core.solve(&small.core);
+    costs.execute = large.execute.solve(&small.execute);
+    costs.client = large.client.solve(&small.client);
+    storage::Blocks { large: large_blocks, small: small_blocks }
+}
+
+/// The same cost, measured at two sizes.
+fn line(small: (f64, f64), large: (f64, f64)) -> Linear {
+    Linear::through(small, large)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_count_work() {
+        let (process, thread) = (process_us(), thread_us());
+        black_box((0..3_000_000_u64).fold(0, |sum, n| black_box(sum ^ n)));
+        assert!(thread_us() > thread && process_us() - process >= thread_us() - thread - 1_000.0);
+    }
+
+    #[test]
+    fn waking_and_hashing_cost_something() {
+        assert!((0.05..1_000.0).contains(&waking()));
+        assert!((1e-6..1.0).contains(&hashing()));
+    }
+}
