@@ -251,7 +251,7 @@ impl Clients {
                         ended += usize::from(self.end(now, &message.txid));
                     }
                 }
-                LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
+                LedgerItem::Opaque(_) | LedgerItem::Closing(_) | LedgerItem::EpochChange(_) => {}
             }
         }
         ended
