@@ -66,7 +66,8 @@ fn transport(criterion: &mut Criterion) {
     for end in [&from, &to] {
         end.net.set_members(Some(end.id), vec![from.address(), to.address()]);
     }
-    (from.next(), to.next());
+    from.next();
+    to.next();
     let mut group = criterion.benchmark_group("transport");
     group.sample_size(20).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for size in [160_usize, 8 << 10, 64 << 10, 256 << 10] {
