@@ -9,7 +9,7 @@ use shardpay_types::{CommitteeId, MemberIndex, Timestamp};
 
 fn telemetry(criterion: &mut Criterion) {
     let recorder = Recorder::new(ServerTag::node(CommitteeId::at(0), MemberIndex::at(0)));
-    let counter = recorder.counter(names::VERIFIED);
+    let counter = recorder.counter(names::PAYMENTS_VERIFIED);
     let histogram = recorder.stage(Stage::Certified);
     let mut group = criterion.benchmark_group("telemetry");
     group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
@@ -25,10 +25,12 @@ fn telemetry(criterion: &mut Criterion) {
     group.bench_function("labelled", |b| {
         b.iter(|| recorder.counter_of(names::TRANSACTIONS_REFUSED, black_box("busy")).add(1));
     });
-    for name in [names::ADMITTED, names::COMMITTED, names::EXECUTED, names::CERTIFIED] {
+    for name in
+        [names::PAYMENTS_ADMITTED, names::PAYMENTS_COMMITTED, names::PAYMENTS_EXECUTED, names::PAYMENTS_CERTIFIED]
+    {
         recorder.counter(name).add(1);
     }
-    group.bench_function(BenchmarkId::new("snapshot", "histograms=7"), |b| {
+    group.bench_function(BenchmarkId::new("snapshot", "histograms=6,counters=5"), |b| {
         let stages =
             [Stage::Received, Stage::Verified, Stage::Proposed, Stage::Committed, Stage::Executed, Stage::Certified];
         let mut out = Vec::new();

@@ -195,7 +195,7 @@ fn simulated_table(all: &[Simulated]) -> String {
         "closed model",
         "difference",
     ];
-    let note = "<p class=\"caption\">Real replicas and ledgers in virtual time, two cores a node, natural mix, closed loop of 8,192 \
+    let note = "<p class=\"caption\">Real replicas and ledgers in virtual time, two cores a node, natural mix, closed loop of 32,768 \
         payments a committee, 1.5 s after 0.5 s. Grain: payments that one simulated payment stands for. Not run.</p>";
     table(&heads, &all.iter().map(row).collect::<Vec<_>>()) + note
 }
@@ -307,7 +307,8 @@ fn costs_table(costs: &Costs) -> String {
         ("the store behind it, per payment".to_owned(), format!("{:.2}", costs.store_behind_us)),
         linear("write a record", costs.record, "byte"),
         ("sync: processor; duration".to_owned(), format!("{:.0}; {:.0}", costs.sync_us, costs.sync_wait_us)),
-        ("a message of … bytes, both ends".to_owned(), curve(&costs.message.points)),
+        ("a message of … bytes, both ends, alone".to_owned(), curve(&costs.message.points)),
+        ("the same among many".to_owned(), curve(&costs.message_among_many.points)),
         linear("a client checks a block", costs.client, "payment"),
         ("wake a thread".to_owned(), format!("{:.1}", costs.wake_us)),
     ];

@@ -54,7 +54,7 @@ pub fn calibrate(
     said("threads");
     costs.wake_us = waking();
     said("messages");
-    costs.message = network::messages(costs.wake_us)?;
+    (costs.message, costs.message_among_many) = network::messages(costs.wake_us)?;
     said("replica and ledger");
     let blocks = protocol(&mut costs);
     said("storage");

@@ -92,8 +92,10 @@ pub struct Costs {
     pub sync_us: f64,
     /// How long a sync takes.
     pub sync_wait_us: f64,
-    /// A message over QUIC on loopback by bytes: both ends together.
+    /// A message over QUIC on loopback by bytes, both ends together, when it is alone.
     pub message: Curve,
+    /// The same among many: threads are awake, acknowledgements and packets shared.
+    pub message_among_many: Curve,
     /// A certified block at a client, certificate aside; each: a payment in it.
     pub client: Linear,
     /// Waking a thread that waits for a channel.
@@ -134,7 +136,9 @@ impl Costs {
         if costs.version != Self::VERSION {
             return Err(content(format!("version {}, this program knows {}", costs.version, Self::VERSION)));
         }
-        for (name, curve) in [("verify", &costs.verify), ("message", &costs.message)] {
+        let curves =
+            [("verify", &costs.verify), ("message", &costs.message), ("message_among_many", &costs.message_among_many)];
+        for (name, curve) in curves {
             if curve.points.is_empty() || !curve.points.is_sorted_by(|a, b| a.0 < b.0) {
                 return Err(content(format!("{name}: points must be ascending, at least one")));
             }
@@ -154,9 +158,10 @@ impl Costs {
         signatures * self.verify.at(signatures)
     }
 
-    /// One end of a message of so many bytes.
-    pub fn message_end_us(&self, bytes: f64) -> f64 {
-        self.message.proportional(bytes) / 2.0
+    /// One end of a message of so many bytes. `is_alone`: whether the network thread had nothing else to do.
+    pub fn message_end_us(&self, bytes: f64, is_alone: bool) -> f64 {
+        let curve = if is_alone { &self.message } else { &self.message_among_many };
+        curve.proportional(bytes) / 2.0
     }
 
     /// Costs that are easy to reckon with, for tests.
@@ -181,6 +186,7 @@ impl Costs {
             sync_us: 20.0,
             sync_wait_us: 200.0,
             message: Curve { points: vec![(128.0, 20.0), (65_536.0, 200.0)] },
+            message_among_many: Curve { points: vec![(128.0, 10.0), (65_536.0, 190.0)] },
             client: linear(5.0, 1.0),
             wake_us: 3.0,
         }

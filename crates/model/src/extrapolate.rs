@@ -15,6 +15,9 @@ const BLOCK: f64 = 320.0;
 const PARENT: f64 = 48.0;
 const SMALL: f64 = 160.0;
 const PACK: f64 = 1_500.0;
+/// Rounds from one pack for a destination to the next: the next one starts at the cursor that the last one moved, so asking,
+/// waiting for an own block, the commit and its certificate lie between them.
+const RELAY_ROUNDS: f64 = 6.0;
 /// Seconds that a client's batch grows, and that a lane waits.
 const LINGER_S: f64 = 0.003;
 const LANE_WAIT_S: f64 = 0.002;
@@ -126,14 +129,16 @@ impl Model<'_> {
         let credits = rate * self.setup.cross;
         let in_block = rate * round / n;
         let block_bytes = BLOCK + PARENT * n + in_block * PAYMENT + credits * round / n * CREDIT;
-        let (big, small) = (c.message_end_us(block_bytes), c.message_end_us(SMALL));
+        // nodes that are near their limit: messages are seldom alone
+        let end = |bytes: f64| c.message_end_us(bytes, false);
+        let (big, small) = (end(block_bytes), end(SMALL));
         let items = (rate + credits) * round;
         let packs = self.packs(credits * round);
         let certificate = c.verify_batch_us(self.setup.quorum() as f64);
         let batch = (rate * LINGER_S).max(1.0).min(rate * round + 1.0);
         let batches = rate * round / n / batch;
         let pack_bytes = PACK + credits * round / packs.max(1e-9) * CREDIT;
-        let pack = c.message_end_us(pack_bytes);
+        let pack = end(pack_bytes);
 
         let blocks = others * (c.check.fixed_us + c.hash_byte_us * block_bytes + c.verify_batch_us(in_block + 1.0));
         let votes = others * (c.check.fixed_us + c.verify_batch_us(1.0));
@@ -151,8 +156,8 @@ impl Model<'_> {
         let proofs = packs * (2.0 * certificate + c.record.fixed_us);
         let ledger = c.execute.of(items) + c.store.of(items) + c.record.fixed_us + proofs;
         let net = others * 2.0 * (big + small)
-            + batches * c.message_end_us(batch * PAYMENT)
-            + c.message_end_us(items * 205.0) / n
+            + batches * end(batch * PAYMENT)
+            + end(items * 205.0) / n
             + packs * (2.0 * small + 2.0 * (pack + 2.0 * small) / n);
         let behind = c.store_behind_us * items + 2.0 * c.sync_us;
         let line = others * (block_bytes + SMALL) + items * 205.0 / n + packs * pack_bytes / n;
@@ -179,10 +184,14 @@ impl Model<'_> {
         of
     }
 
-    /// Destinations that get something in a round, when so many credits fall on all.
+    /// Packs in a round, when so many credits fall on all destinations.
     fn packs(&self, credits: f64) -> f64 {
         let others = self.setup.committees as f64 - 1.0;
-        if others < 1.0 { 0.0 } else { others * (1.0 - (-credits / others).exp()) }
+        if others < 1.0 {
+            return 0.0;
+        }
+        let has_some = 1.0 - (-credits * RELAY_ROUNDS / others).exp();
+        others * has_some / RELAY_ROUNDS
     }
 
     /// From a payment's time to its certificate at the client.

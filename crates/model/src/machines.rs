@@ -145,9 +145,14 @@ impl<T> Machines<T> {
         self.machines[machine].done
     }
 
+    /// Whether a thread has nothing to do.
+    pub(crate) fn is_idle(&self, thread: ThreadId) -> bool {
+        self.threads[thread].jobs.is_empty()
+    }
+
     /// Gives a thread a job. A thread that slept is woken, which is work of its own unless the job is free.
     pub(crate) fn submit(&mut self, thread: ThreadId, work: Work, then: T) -> Option<Turn> {
-        let idle = self.threads[thread].jobs.is_empty();
+        let idle = self.is_idle(thread);
         let free = work.total_us() == 0.0;
         let work = if idle && !free { work.and(Kind::Wake, self.wake_us) } else { work };
         self.threads[thread].jobs.push_back(Job { work, then });

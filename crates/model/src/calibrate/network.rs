@@ -1,8 +1,8 @@
-//! Messages over QUIC on loopback, one after the other, as nodes send them between rounds.
+//! Messages over QUIC on loopback: one after the other, as idle nodes send them, and many under way, as busy ones do.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, unbounded};
@@ -18,6 +18,8 @@ use crate::costs::Curve;
 const SIZES: [usize; 5] = [160, 1_024, 8_192, 65_536, 262_144];
 /// Messages of each size that are measured, after half as many that are not.
 const MESSAGES: usize = 400;
+/// Messages under way when there are many.
+const MANY: usize = 16;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 struct Arrivals(Sender<()>);
@@ -64,31 +66,41 @@ impl End {
     }
 }
 
-/// Processor time of a message by its size, both ends together, without the wake-up of whoever waits for it.
-pub(super) fn messages(wake_us: f64) -> Result<Curve, CalibrateError> {
+/// Processor time of a message by its size, both ends together, without the wake-up of whoever waits for it: alone, and
+/// among many.
+pub(super) fn messages(wake_us: f64) -> Result<(Curve, Curve), CalibrateError> {
     let (from, to) = (End::start(0)?, End::start(1)?);
     for end in [&from, &to] {
         end.net.set_members(Some(end.id), vec![from.address(), to.address()]);
     }
     from.wait()?;
     to.wait()?;
-    let mut points = Vec::new();
-    for size in SIZES {
-        let body = Bytes::from(vec![7; size]);
-        let send = |count: usize| -> Result<(), CalibrateError> {
-            for _ in 0..count {
-                from.net.send(to.id, StreamClass::Prompt, body.clone());
-                to.wait()?;
-            }
-            Ok(())
-        };
-        send(MESSAGES / 2)?;
-        let (cpu, start) = (process_us(), Instant::now());
-        send(MESSAGES)?;
-        debug_assert!(start.elapsed() < WAIT_MAX * MESSAGES as u32);
-        points.push((size as f64, ((process_us() - cpu) / MESSAGES as f64 - wake_us).max(0.1)));
+    let measure = |under_way: usize| -> Result<Curve, CalibrateError> {
+        let mut points: Vec<(f64, f64)> = Vec::new();
+        for size in SIZES {
+            send(&from, &to, size, (MESSAGES / 2, under_way))?;
+            let cpu = process_us();
+            send(&from, &to, size, (MESSAGES, under_way))?;
+            let us = ((process_us() - cpu) / MESSAGES as f64 - wake_us / under_way as f64).max(0.1);
+            points.push((size as f64, us));
+        }
+        Ok(Curve { points })
+    };
+    Ok((measure(1)?, measure(MANY)?))
+}
+
+/// Sends so many messages and waits for all; so many are under way.
+fn send(from: &End, to: &End, size: usize, (count, under_way): (usize, usize)) -> Result<(), CalibrateError> {
+    let body = Bytes::from(vec![7; size]);
+    for number in 0..count + under_way {
+        if number >= under_way {
+            to.wait()?;
+        }
+        if number < count {
+            from.net.send(to.id, StreamClass::Prompt, body.clone());
+        }
     }
-    Ok(Curve { points })
+    Ok(())
 }
 
 #[cfg(test)]
@@ -97,8 +109,10 @@ mod tests {
 
     #[test]
     fn large_messages_cost_more() {
-        let curve = messages(0.0).expect("loopback works");
-        assert_eq!(curve.points.len(), SIZES.len());
-        assert!(curve.points[4].1 > curve.points[0].1, "{curve:?}");
+        let (alone, many) = messages(0.0).expect("loopback works");
+        for curve in [alone, many] {
+            assert_eq!(curve.points.len(), SIZES.len());
+            assert!(curve.points[4].1 > curve.points[0].1, "{curve:?}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use shardpay_replica::verify::CheckedMessage;
 use shardpay_replica::{Input, LedgerOrder, Record, Service};
+use shardpay_sim::NodeIndex;
 use shardpay_types::{Codec, LedgerBlock, LedgerItem, PeerMessage, Transaction};
 
 use super::World;
@@ -49,6 +50,17 @@ impl World {
         700.0 + block.items.iter().map(of).sum::<f64>()
     }
 
+    /// One end of a message, on a node's network thread.
+    pub(super) fn network_work(&self, node: NodeIndex, bytes: f64) -> Work {
+        let is_alone = self.machines.is_idle(self.nodes[node].threads.net);
+        Work::of(Kind::Network, self.costs.message_end_us(bytes, is_alone))
+    }
+
+    /// One end of a message, at the clients.
+    pub(super) fn client_message_work(&self, bytes: f64) -> Work {
+        Work::of(Kind::Client, self.costs.message_end_us(bytes, self.machines.is_idle(self.client_thread)))
+    }
+
     /// A certificate's signatures, checked one batch of Q.
     fn certificate(&self) -> Work {
         Work::of(Kind::Signatures, self.costs.verify_batch_us(self.setup.quorum() as f64))
@@ -92,9 +104,9 @@ impl World {
         Work::of(Kind::Core, inputs.iter().map(of).sum())
     }
 
-    /// Writing a record; own ones were signed before. The records of a turn are one write.
-    pub(super) fn record_work(&self, record: &Record, is_own: bool, is_first: bool) -> Work {
-        let fixed = if is_first { self.costs.record.fixed_us } else { 0.0 };
+    /// Writing a record; own ones were signed before. The records of a turn are one write, which the last one is charged.
+    pub(super) fn record_work(&self, record: &Record, is_own: bool, is_write: bool) -> Work {
+        let fixed = if is_write { self.costs.record.fixed_us } else { 0.0 };
         let bytes = match record {
             Record::Block(block) => block.raw().0.len() as f64 * self.grain(),
             Record::HeaderVote { .. } | Record::PlanApproval { .. } => 64.0,
@@ -138,9 +150,7 @@ impl World {
     /// The clients' work with a certified block: reading it, its certificate, its leaves.
     pub(super) fn client_work(&self, block: &LedgerBlock) -> Work {
         let payments = f64::from(block.header.leaf_count) * self.grain();
-        let us = self.costs.client.of(payments)
-            + self.certificate().total_us()
-            + self.costs.message_end_us(self.block_bytes(block));
-        Work::of(Kind::Client, us)
+        let us = self.costs.client.of(payments) + self.certificate().total_us();
+        self.client_message_work(self.block_bytes(block)).and(Kind::Client, us)
     }
 }

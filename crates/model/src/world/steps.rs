@@ -32,11 +32,11 @@ impl World {
                 }
             }
             Event::Arrived { node, from, message } => {
-                let work = Work::of(Kind::Network, self.costs.message_end_us(self.bytes(&message)));
+                let work = self.network_work(node, self.bytes(&message));
                 self.job(self.nodes[node].threads.net, work, Then::Peer { node, from, message });
             }
             Event::Submitted { node, batch } => {
-                let work = Work::of(Kind::Network, self.costs.message_end_us(self.batch_bytes(&batch)));
+                let work = self.network_work(node, self.batch_bytes(&batch));
                 self.job(self.nodes[node].threads.net, work, Then::Client { node, batch });
             }
             Event::LaneDue { node } => self.lane(node),
@@ -201,6 +201,8 @@ impl World {
     fn carry_out(&mut self, node: NodeIndex, outputs: Vec<Output>) {
         let (mut written, mut urgent, mut records) = (None, false, Work::default());
         let own = self.nodes[node].id;
+        // what else waits for the core is of the same turn, and its records of the same write
+        let ends_turn = self.machines.is_idle(self.nodes[node].threads.core);
         for output in outputs {
             match output {
                 Output::Persist { id, record } => {
@@ -208,7 +210,7 @@ impl World {
                         Record::Block(block) => block.block().author == own.member,
                         Record::HeaderVote { .. } | Record::PlanApproval { .. } => true,
                     };
-                    records.add(&self.record_work(&record, is_own, written.is_none()));
+                    records.add(&self.record_work(&record, is_own, ends_turn && written.is_none()));
                     (written, urgent) = (Some(id), urgent || is_own);
                 }
                 Output::Send { to, message } => self.send(node, to, message),
@@ -218,7 +220,7 @@ impl World {
                 }
                 Output::Certified { block: Some(block), .. } if is_for_clients(&self.setup, own) => {
                     let bytes = self.block_bytes(&block);
-                    let work = Work::of(Kind::Network, self.costs.message_end_us(bytes));
+                    let work = self.network_work(node, bytes);
                     self.job(self.nodes[node].threads.net, work, Then::Deliver { node, block, bytes });
                 }
                 Output::Answer { txid, answer: Answer::Busy { .. } | Answer::Rejected(_), .. } => {
@@ -244,7 +246,7 @@ impl World {
 
     fn send(&mut self, node: NodeIndex, to: NodeId, message: Arc<PeerMessage>) {
         let bytes = self.bytes(&message);
-        let work = Work::of(Kind::Network, self.costs.message_end_us(bytes));
+        let work = self.network_work(node, bytes);
         self.job(self.nodes[node].threads.net, work, Then::Leave { node, to, message, bytes });
     }
 
@@ -316,7 +318,7 @@ impl World {
 
     fn send_batch(&mut self, committee: usize) {
         for (node, batch) in self.clients.take_batch(committee) {
-            let work = Work::of(Kind::Client, self.costs.message_end_us(self.batch_bytes(&batch)));
+            let work = self.client_message_work(self.batch_bytes(&batch));
             self.job(self.client_thread, work, Then::Send { node, batch });
         }
     }
