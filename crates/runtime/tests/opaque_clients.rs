@@ -1,5 +1,6 @@
 //! Opaque payloads from clients' streams: certified where genesis allows them, a typed refusal where not.
 
+#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use common::{Cluster, PATIENCE};

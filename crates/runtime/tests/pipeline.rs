@@ -1,5 +1,6 @@
 //! Four nodes over QUIC and RocksDB: payments, certified blocks, restarts, garbage, a node that is full.
 
+#[allow(dead_code, reason = "each test file uses a part")]
 mod common;
 
 use std::time::Instant;

@@ -340,6 +340,7 @@ impl Member {
                     self.submissions.fetch_add(submit.transactions.len() as u64, Ordering::Relaxed);
                     tokio::spawn(self.clone().execute(submit.transactions.into_vec(), send.clone()));
                 }
+                ClientRequest::Opaque(_) => unreachable!("this ledger is for payments"),
                 ClientRequest::Subscribe(subscribe) => {
                     tokio::spawn(self.clone().deliver(subscribe, send.clone()));
                 }
