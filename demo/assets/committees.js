@@ -64,12 +64,26 @@ function update({ frame, rows }, view) {
   view.past.draw(() => past(committees, thin(rows, committees.length > LINES_MAX ? 120 : 300)));
   view.matrix.draw(() => matrix(committees, names));
   view.inbox.draw(() => ({
-    data: committees.map(({ id, waiting }, at) => ({
-      type: "bar", name: `from ${id}`, x: names, y: committees.map((to) => waiting[to.id]),
-      marker: { color: COLOURS[at % COLOURS.length] }, hovertemplate: `from ${id} to %{x}: %{y:,.0f} wait<extra></extra>`,
-    })),
+    data: committees.length <= NUMBERS_MAX ? bySource(committees, names) : inAll(committees, names),
     layout: layout({ barmode: "stack", showlegend: committees.length <= NUMBERS_MAX, xaxis: category, yaxis: { title: { text: "messages" } } }),
   }));
+}
+
+/** What waits in each inbox, by the committee that sent it. */
+function bySource(committees, names) {
+  return committees.map(({ id, waiting }, at) => ({
+    type: "bar", name: `from ${id}`, x: names, y: committees.map((to) => waiting[to.id]),
+    marker: { color: COLOURS[at % COLOURS.length] }, hovertemplate: `from ${id} to %{x}: %{y:,.0f} wait<extra></extra>`,
+  }));
+}
+
+/** Many committees: a bar each, for thousands of pieces take a browser half a second. */
+function inAll(committees, names) {
+  const most = committees.map((to) => committees.reduce((best, from) => (from.waiting[to.id] > best.waiting[to.id] ? from : best)).id);
+  return [{
+    type: "bar", name: "from all", x: names, y: committees.map(({ inbox }) => inbox), customdata: most, marker: { color: COLOURS[0] },
+    hovertemplate: "to %{x}: %{y:,.0f} wait, most from %{customdata}<extra></extra>",
+  }];
 }
 
 function past(committees, rows) {

@@ -5,6 +5,10 @@ export const title = "Task log";
 export const hint = "What servers say they do, the newest first. Nodes tell of a block at most twice a second.";
 
 const SHOWN_MAX = 250;
+/** Rows made in one go. */
+const NEW_ROWS_MAX = 60;
+/** Node 10 comes after node 9. */
+const ORDER = new Intl.Collator("en", { numeric: true });
 
 export function build(root) {
   const choice = (label, first) => {
@@ -36,8 +40,7 @@ export function build(root) {
   function learn(field, value) {
     if (value === null || field.known.has(String(value))) return;
     field.known.add(String(value));
-    const order = (a, b) => a.localeCompare(b, "en", { numeric: true });
-    const place = [...field.select.options].slice(1).find((option) => order(option.value, String(value)) > 0);
+    const place = [...field.select.options].slice(1).find((option) => ORDER.compare(option.value, String(value)) > 0);
     field.select.add(el("option", { value: String(value) }, String(value)), place ?? null);
   }
 
@@ -55,7 +58,9 @@ export function build(root) {
       (!kind.select.value || what === kind.select.value) &&
       (!words || `${name} ${text}`.toLowerCase().includes(words));
     const found = events.filter(wanted);
-    const shown = found.slice(-SHOWN_MAX).reverse();
+    const room = Math.min(SHOWN_MAX, body.rows.length + NEW_ROWS_MAX);
+    const shown = found.slice(-room).reverse();
+    if (found.length > room && room < SHOWN_MAX) setTimeout(redraw, 0);
     put(count, `${found.length} of ${events.length} events${paused ? ", paused" : ""}`);
     while (body.rows.length > shown.length) body.deleteRow(-1);
     shown.forEach(([, at, name, , , what, text], index) => {

@@ -80,15 +80,21 @@ function one(root) {
   events.box.firstChild.className = "log";
   events.box.classList.add("recent");
   const metrics = table([["metric", true], ["last value"], ["now (counters: per second)"]]);
+  const all = el("details", {}, el("summary", {}, "All metrics"), metrics.box);
   const heading = el("h2", {}, "");
   const box = el("section", { class: "panel", hidden: true }, heading, facts.box, charts,
-    el("h2", {}, "Last task events"), events.box, el("details", {}, el("summary", {}, "All metrics"), metrics.box));
+    el("h2", {}, "Last task events"), events.box, all);
   const none = el("p", { class: "hint" }, "No node is chosen.");
   root.append(none, box);
   const drawn = [];
   let name = null;
   let busy = false;
   let asked = 0;
+  let latest = [];
+
+  // hundreds of rows: only for who looks at them
+  const list = () => all.open && metrics.set(latest.map(([metric, last, now]) => [metric, number(last), number(now)]));
+  all.ontoggle = list;
 
   const fetched = (detail) => {
     detail.charts.forEach((wanted, at) => {
@@ -107,7 +113,8 @@ function one(root) {
       });
     });
     events.set(detail.events.map(([at, kind, text]) => [clock(at), kind, text]));
-    metrics.set(detail.metrics.map(([metric, last, now]) => [metric, number(last), number(now)]));
+    latest = detail.metrics;
+    list();
   };
 
   const show = async (node, at) => {

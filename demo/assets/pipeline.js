@@ -5,6 +5,8 @@ import { el, number, panel, table } from "./text.js";
 export const title = "Pipeline";
 export const hint = "A payment passes these stages in the node that its client sent it to. Times are means over the last five seconds, from one stage to the next; together they are the payment's way through the node.";
 
+/** More committees than this are drawn without patterns. */
+const PATTERNS_MAX = 16;
 const WORDS = {
   received: "the client's bytes are read",
   verified: "its signature is checked",
@@ -35,11 +37,12 @@ function update({ committees }, stages, { bars, means, worst }) {
   means.set(committees.map((one) => [one.id, ...one.stages.map((stage) => cell(stage, 0)), number(sum(one))]));
   worst.set(committees.map((one) => [one.id, ...one.stages.map((stage) => cell(stage, 1))]));
   const names = committees.map(({ id }) => `committee ${id}`);
-  const shapes = ["", "/", "", "\\", "", "x", ""];
+  // patterns are dear to draw: of many committees the bars are too thin for them anyway
+  const shapes = committees.length > PATTERNS_MAX ? [] : ["", "/", "", "\\", "", "x", ""];
   bars.draw(() => ({
     data: stages.map((stage, at) => ({
       type: "bar", orientation: "h", name: stage, y: names, x: committees.map((one) => one.stages[at]?.[0] ?? 0),
-      marker: { color: COLOURS[at], pattern: { shape: shapes[at], fillmode: "overlay", fgcolor: "#ffffff", fgopacity: 0.55, size: 8 } },
+      marker: { color: COLOURS[at], pattern: { shape: shapes[at] ?? "", fillmode: "overlay", fgcolor: "#ffffff", fgopacity: 0.55, size: 8 } },
       hovertemplate: `%{y}, ${stage}: %{x:,.2f} ms<extra></extra>`,
     })),
     layout: layout({
