@@ -130,3 +130,11 @@ fn limited_containers_are_called_a_scale_model() {
         assert!(!page_of(&unlimited).contains("scale model"), "{unlimited:?}");
     }
 }
+
+#[test]
+fn a_model_without_costs_says_how_to_measure_them() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    let missing = dir.path().join("costs.toml");
+    let (code, said) = analysis(&["model", "--costs", missing.to_str().unwrap()]);
+    assert!(code == Some(2) && said.contains("--calibrate") && said.contains("costs.toml"), "{said}");
+}

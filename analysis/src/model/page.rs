@@ -9,6 +9,7 @@ use shardpay_model::{Costs, KINDS, Links};
 use super::{Beyond, Compared, Report, Simulated};
 use crate::report::Written;
 use crate::report::figure::{Figure, GREY, axis, bar_look, line, log_axis, names_axis};
+use crate::report::labels;
 use crate::report::page::{Page, escape};
 use crate::runs::{Run, thousands};
 
@@ -56,11 +57,16 @@ fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     format!("<div class=\"wide\"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>")
 }
 
+/// Points by what they differ in.
+fn names(all: &[Compared]) -> Vec<String> {
+    labels::short(&all.iter().map(|of| of.point.spec()).collect::<Vec<_>>())
+}
+
 fn compared_table(all: &[Compared]) -> String {
-    let row = |of: &Compared| {
+    let row = |(name, of): (String, &Compared)| {
         let (cpu, p) = (of.predicted.per_payment.total_us(), &of.predicted);
         vec![
-            of.point.label.clone(),
+            name,
             of.point.runs.len().to_string(),
             thousands(of.rate().round()),
             thousands(p.per_second.round()),
@@ -94,7 +100,7 @@ fn compared_table(all: &[Compared]) -> String {
     ];
     let note = "<p class=\"caption\">Measured figures are medians of the runs; errors are of the prediction, relative to \
         them. Nothing was fitted to these runs.</p>";
-    table(&heads, &all.iter().map(row).collect::<Vec<_>>()) + note
+    table(&heads, &names(all).into_iter().zip(all).map(row).collect::<Vec<_>>()) + note
 }
 
 fn beside_runs(all: &[Compared]) -> Figure {
@@ -103,7 +109,7 @@ fn beside_runs(all: &[Compared]) -> Figure {
     figure.beside((names_axis("run"), axis("p50 (ms)")));
     figure.runs = all.iter().flat_map(|of| of.point.runs.iter().cloned()).collect();
     figure.shows_latency = true;
-    let names: Vec<&str> = all.iter().map(|of| of.point.label.as_str()).collect();
+    let names = names(all);
     let mut bars = |name: &str, index: usize, panel: usize, values: Vec<f64>| {
         let (x, y) = if panel == 1 { ("x", "y") } else { ("x2", "y2") };
         figure
@@ -136,7 +142,7 @@ fn cost_by_kind(all: &[Compared]) -> Figure {
     let mut figure = Figure::new("model-cost", "What processor time is predicted to go to", axes);
     figure.layout["barmode"] = json!("stack");
     figure.runs = all.iter().flat_map(|of| of.point.runs.iter().cloned()).collect();
-    let names: Vec<&str> = all.iter().map(|of| of.point.label.as_str()).collect();
+    let names = names(all);
     for (index, (kind, name)) in KINDS.iter().enumerate() {
         let values: Vec<f64> = all.iter().map(|of| of.predicted.per_payment.us(*kind)).collect();
         figure.traces.push(json!({ "type": "bar", "name": name, "x": names, "y": values, "marker": bar_look(index) }));
