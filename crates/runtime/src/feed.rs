@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use bytes::Bytes;
-use shardpay_types::{Certificate, CertifiedBlock, CertifiedHeader, ClientReply, Codec, Height, LedgerBlock, LedgerItem};
+use shardpay_types::{
+    Certificate, CertifiedBlock, CertifiedHeader, ClientReply, Codec, Height, LedgerBlock, LedgerItem,
+};
 use tokio::sync::watch;
 
 /// A certified block.
