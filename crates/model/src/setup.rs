@@ -62,7 +62,7 @@ impl Setup {
             members,
             cores,
             links: Links::lan(),
-            load: Load::Closed(32_768 * committees),
+            load: Load::Closed(8_192 * committees),
             cross: 1.0 - 1.0 / committees as f64,
             accounts: 5_000 * committees,
             lanes: 1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use shardpay_model::{Cores, Costs, KINDS, Links, Load, Prediction, Setup, World};
+use shardpay_model::{Cores, Costs, KINDS, Links, Load, Prediction, Setup, World, extrapolate};
 
 fn setup(committees: usize) -> Setup {
     Setup {
@@ -66,4 +66,16 @@ fn coarse_payments_cost_about_as_much_as_fine_ones() {
     let coarse = run(&Setup { grain: 4, ..setup(1) });
     let ratio = coarse.per_second / fine.per_second;
     assert!((0.75..1.33).contains(&ratio), "{coarse:?} {fine:?}");
+}
+
+#[test]
+fn the_closed_model_grows_with_committees_to_the_far_end() {
+    for members in [4, 64] {
+        let of =
+            |committees| extrapolate(&Setup::saturated(committees, members, Cores::Each(2)), &Costs::round_numbers());
+        let rates = [1, 4, 16, 64, 256, 1_024].map(|committees| of(committees).per_second);
+        assert!(rates.is_sorted_by(|a, b| a < b), "{members}: {rates:?}");
+        let larger = of(64);
+        assert!(larger.cpu_us > of(4).cpu_us && larger.half_ms.is_finite(), "{larger:?}");
+    }
 }
