@@ -112,7 +112,7 @@ impl Model<'_> {
             // a round lasts at least as long as the messages of a quorum are on their way and the work of whoever has most:
             // members that fall behind with execution hold back, too
             let busiest = (of.peers / self.setup.lanes.max(1) as f64 + of.core).max(of.ledger);
-            let on_path = busiest.max(of.total() / self.cores()).min(1.0) * of.round_s;
+            let on_path = busiest.max(of.total() / self.cores()) * of.round_s;
             let needed = far + self.costs.sync_wait_us / 1e6 + on_path;
             let next = self.setup.round_delay.as_secs_f64().max(needed).min(2.0);
             if (next - round).abs() < 1e-7 {
