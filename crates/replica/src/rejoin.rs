@@ -70,8 +70,11 @@ pub(crate) enum Action {
 
 pub(crate) struct Rejoin {
     phase: Phase,
-    /// Counts servers tried.
+    /// Counts servers tried for ledger blocks.
     server: usize,
+    /// Counts servers tried for leader lists. A count of its own: with one for both, a member that is silent about blocks
+    /// can make it come round so that the same other one is asked for leaders each time.
+    leaders_server: usize,
     asked: Option<NodeId>,
     deadline: Option<Timestamp>,
     queue: VecDeque<CertifiedBlock>,
@@ -90,6 +93,7 @@ impl Rejoin {
         Self {
             phase: Phase::Idle,
             server: own,
+            leaders_server: own,
             asked: None,
             deadline: None,
             queue: VecDeque::new(),
@@ -217,7 +221,7 @@ impl Rejoin {
             facts.head.filter(|head| leaders.height == head.height && leaders_hash(&leaders.leaders) == head.leaders);
         let Some(head) = fitting else {
             core.refused.count(Refused::BadLeaders);
-            self.server += 1;
+            self.leaders_server += 1;
             return Action::Nothing;
         };
         self.finish(core, head.anchor.round);
@@ -273,7 +277,7 @@ impl Rejoin {
                 if self.asked.is_some() && self.deadline.is_some_and(|at| at <= core.now) {
                     // the list may be too old to be served by now: the head must move on first
                     (self.asked, self.deadline) = (None, None);
-                    self.server += 1;
+                    self.leaders_server += 1;
                     self.phase = Phase::Blocks;
                     return self.step(core, members, facts);
                 }
@@ -320,11 +324,12 @@ impl Rejoin {
         if self.deadline.is_some_and(|at| at > core.now) {
             return;
         }
+        let turn = if self.phase == Phase::Leaders { &mut self.leaders_server } else { &mut self.server };
         if self.asked.take().is_some() {
-            self.server += 1;
+            *turn += 1;
         }
         let peers: Vec<NodeId> = members.peers().collect();
-        let Some(server) = peers.get(self.server % peers.len().max(1)).copied() else { return };
+        let Some(server) = peers.get(*turn % peers.len().max(1)).copied() else { return };
         self.asked = Some(server);
         self.deadline = Some(core.now.after(core.config.catch_up_retry));
         core.send(server, request);

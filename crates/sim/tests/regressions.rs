@@ -16,7 +16,10 @@ const ONCE_FAILED: &[(u64, &str)] = &[
     (818, "a sweep of an earlier tree failed here, as at 1424, 1688 and 1960; its cause was not written down"),
     (1143, "a member that notified often and withheld its packs was the only one asked"),
     (1220, "forged blocks without parents kept their author's real ones out, which an epoch's end rested on"),
-    (1424, "certificates waited for the vote of a member that could not catch up without those certificates"),
+    (
+        1424,
+        "certificates waited for the vote of a member that could not catch up without those certificates; later, two members asked only each other for leader lists",
+    ),
     (1688, "a closing header certified after later epochs had opened left no record, so credits stayed under way"),
     (1960, "the last epoch's consensus asked for missing blocks although everybody had come past that epoch"),
 ];
