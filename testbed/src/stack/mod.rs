@@ -1,6 +1,6 @@
 //! The same spec for more than one host: a stack file for Docker Swarm, and a kustomize base for Kubernetes.
 //!
-//! [`write`] makes a run directory with keys, configurations and both; the scheduler of the cluster starts, places and
+//! [`write()`] makes a run directory with keys, configurations and both; the scheduler of the cluster starts, places and
 //! restarts the servers then, not the testbed. [`collect`] fetches what they left, and gives the verdict. Servers
 //! listen on all addresses and tell the one from which they reach the signaler.
 
