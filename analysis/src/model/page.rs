@@ -99,7 +99,7 @@ fn compared_table(all: &[Compared]) -> String {
         "cores used, predicted",
     ];
     let note = "<p class=\"caption\">Measured figures are medians of the runs; errors are of the prediction, relative to \
-        them. Nothing was fitted to these runs.</p>";
+        them. No constant was fitted to these runs (docs/MODEL.md).</p>";
     table(&heads, &names(all).into_iter().zip(all).map(row).collect::<Vec<_>>()) + note
 }
 
@@ -123,7 +123,7 @@ fn beside_runs(all: &[Compared]) -> Figure {
     bars("predicted", 1, 2, all.iter().map(|of| of.predicted.p50_ms).collect());
     figure.caption =
         "Medians of the runs beside the simulation of the same spec on as many shared cores, with the costs of the \
-        calibration. Nothing was fitted to the runs."
+        calibration. No constant was fitted to the runs; what the model counts was changed after earlier ones (docs/MODEL.md)."
             .to_owned();
     figure.columns =
         vec!["point", "measured_per_second", "predicted_per_second", "measured_p50_ms", "predicted_p50_ms"];

@@ -5,7 +5,7 @@
 //! [`extrapolate`] is a closed queueing model of the same costs for more. What is assumed stands in `docs/MODEL.md`.
 //!
 //! Guarantees: a prediction is a function of its [`Setup`] and [`Costs`] alone (the clock of the wall enters only the
-//! calibration's [`Probe`]); nothing is fitted to the runs it is held against.
+//! calibration's [`Probe`]); no constant is fitted to the runs it is held against.
 
 mod calibrate;
 mod costs;
