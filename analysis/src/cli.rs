@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use shardpay_model::Costs;
-use shardpay_run::{GitState, HostFacts};
+use shardpay_run::{GitState, HostFacts, StepObjective};
 
 use crate::compare::{self, EFFECT_MIN};
 use crate::history;
@@ -78,6 +78,12 @@ enum Command {
         /// Directory for report.html and the CSV files.
         #[arg(long, default_value = "report")]
         out: PathBuf,
+        /// Of runs that climb a ladder of rates: the bound of the 99th percentile, in milliseconds.
+        #[arg(long, default_value_t = 5_000.0)]
+        p99_ms: f64,
+        /// Of these runs: the share of a step's rate that must be certified for the step to count.
+        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN)]
+        certified_min: f64,
         /// Writes each figure as SVG, too, by a headless Chromium.
         #[arg(long)]
         svg: bool,
@@ -140,9 +146,11 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
         Command::History { runs, effect_min, out, svg } => {
             follow(&each_at(&runs, runs_at)?, effect_min, out.map(|out| (out, svg)))
         }
-        Command::Report { runs, out, svg } => {
+        Command::Report { runs, out, p99_ms: p99_ms_max, certified_min, svg } => {
             let runs = each_at(&runs, runs_at)?;
-            let written = report::write(&runs, &out).with_context(|| format!("writing {}", out.display()))?;
+            let objective = StepObjective { p99_ms_max, certified_min };
+            let written =
+                report::write(&runs, &out, objective).with_context(|| format!("writing {}", out.display()))?;
             println!("{} figures of {} runs: {}", written.figures.len(), runs.len(), written.page.display());
             draw(&written, svg)?;
             Ok(true)

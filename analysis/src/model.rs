@@ -7,6 +7,7 @@ mod page;
 
 use std::time::Duration;
 
+use rayon::prelude::*;
 use shardpay_model::{Cores, Costs, Extrapolation, Links, Load, Prediction, Setup, World, extrapolate};
 use shardpay_run::Rate;
 
@@ -105,26 +106,31 @@ pub struct Report {
 /// Predicts everything. `said` is told what comes next.
 pub fn report(points: Vec<Point>, costs: Costs, said: &mut dyn FnMut(&str)) -> Report {
     let (mut compared, mut left_out) = (Vec::new(), Vec::new());
+    let mut asked = Vec::new();
     for point in points {
         match setup_of(&point.runs[0]) {
-            Ok(setup) => {
-                said(&point.label);
-                compared.push(Compared { predicted: World::run(&setup, &costs), point });
-            }
+            Ok(setup) => asked.push((point, setup)),
             Err(why) => left_out.push((point.label.clone(), why)),
         }
     }
+    said(&format!("{} points of runs", asked.len()));
+    let predict = |(point, setup): (Point, Setup)| Compared { predicted: World::run(&setup, &costs), point };
+    compared.par_extend(asked.into_par_iter().map(predict));
     let lan = SIMULATED.map(|(committees, members, grain)| Setup {
         grain,
         ..Setup::saturated(committees, members, Cores::Each(NODE_CORES))
     });
     let far =
         [Links::region(), Links::aws()].map(|links| Setup { links, ..Setup::saturated(4, 4, Cores::Each(NODE_CORES)) });
-    let mut simulated = Vec::new();
-    for setup in lan.into_iter().chain(far) {
-        said(&format!("{} × {}, {}", setup.committees, setup.members, setup.links.name));
-        simulated.push(simulate(setup, &costs));
-    }
+    let setups: Vec<Setup> = lan.into_iter().chain(far).collect();
+    said(&format!("{} systems of up to {} nodes", setups.len(), setups.iter().map(Setup::nodes).max().unwrap_or(0)));
+    // largest first: the last one is not what everybody waits for
+    let mut order: Vec<usize> = (0..setups.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(setups[*at].nodes()));
+    let one = |at: usize| (at, simulate(setups[at].clone(), &costs));
+    let mut simulated: Vec<(usize, Simulated)> = order.into_par_iter().with_max_len(1).map(one).collect();
+    simulated.sort_by_key(|(at, _)| *at);
+    let simulated = simulated.into_iter().map(|(_, simulated)| simulated).collect();
     Report { simulated, beyond: beyond(&costs), compared, left_out, costs }
 }
 

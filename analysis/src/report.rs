@@ -10,6 +10,7 @@ mod families;
 pub(crate) mod figure;
 mod knee;
 pub(crate) mod labels;
+mod ladder;
 pub(crate) mod latency;
 mod loads;
 pub(crate) mod page;
@@ -23,6 +24,8 @@ mod warmup;
 
 use std::path::Path;
 
+use shardpay_run::StepObjective;
+
 use crate::runs::Run;
 
 use families::Input;
@@ -31,12 +34,13 @@ use page::Page;
 pub use figure::Figure;
 pub use page::Written;
 
-/// Writes `report.html` and a CSV file per figure into a directory.
-pub fn write(runs: &[Run], out: &Path) -> anyhow::Result<Written> {
+/// Writes `report.html` and a CSV file per figure into a directory; ladders of rates are read by the objective.
+pub fn write(runs: &[Run], out: &Path, objective: StepObjective) -> anyhow::Result<Written> {
     let input = Input::read(runs)?;
     anyhow::ensure!(!input.points.is_empty(), "all {} runs are void: {}", input.void.len(), why_void(&input.void));
     let mut figures = throughput::figures(&input);
     figures.extend(scaling::figures(&input));
+    figures.extend(ladder::figures(&input, objective)?);
     figures.extend(latency::figures(&input)?);
     figures.push(stages::figure(&input));
     figures.push(loads::figure(&input));

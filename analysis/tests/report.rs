@@ -90,6 +90,50 @@ fn figures_show_what_was_measured() {
 }
 
 #[test]
+fn ladders_say_what_committees_take_within_a_bound() {
+    let dir = tempfile::tempdir().expect("temp dir");
+    // one second of each of two steps counts; the second asks for more than is certified
+    for (committees, per_committee, cross) in [(1, 100, "0.0"), (2, 90, "0.0"), (2, 60, "0.5"), (4, 50, "\"natural\"")]
+    {
+        let asked = [100, 150].map(|rate| rate * committees * per_committee / 100);
+        for seed in [1, 2] {
+            let steps = format!("load.rate={{kind=\"steps\",steps_per_second=[{}.0,{}.0]}}", asked[0], asked[1]);
+            let (size, seed_is) = (format!("committees={committees}"), format!("load.seed={seed}"));
+            let spec = spec(&[&size, &steps, &seed_is, &format!("load.cross={cross}")]);
+            made_run(&dir.path().join(format!("runs/{committees}-{cross}-{seed}")), &spec, (per_committee, 40));
+        }
+    }
+    let out = dir.path().join("out");
+    let (code, said) = report(&dir.path().join("runs"), &out);
+    assert_eq!(code, Some(0), "{said}");
+    let page = fs::read_to_string(out.join("report.html")).expect("a page");
+    let all = figures(&page);
+    let ladder = &all.iter().find(|(name, _)| name == "ladder").expect("the figure").1;
+    let line = |name: &str, panel: &str| {
+        let is = |trace: &&Value| trace["name"] == name && trace["yaxis"] == panel;
+        let trace = ladder["traces"].as_array().unwrap().iter().find(is).unwrap_or_else(|| panic!("no {name}"));
+        (trace["x"].clone(), trace["y"].clone())
+    };
+    let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(line("0 between committees", "y"), (json("[1.0, 2.0]"), json("[100.0, 180.0]")));
+    assert_eq!(line("0 between committees", "y2"), (json("[1.0, 2.0]"), json("[1.0, 0.9]")));
+    assert_eq!(line("0.5 between committees", "y").1, json("[100.0, 120.0]"));
+    // of two committees the natural share is a half
+    assert_eq!(line("natural share between committees", "y"), (json("[1.0, 2.0, 4.0]"), json("[100.0, 120.0, 200.0]")));
+    assert!(page.contains("certified 90 % of what was asked"), "the rule stands under it");
+    assert_eq!(fs::read_to_string(out.join("ladder-steps.csv")).unwrap().lines().count(), 1 + 8 * 2);
+
+    let strict = dir.path().join("strict");
+    let arguments =
+        ["report", dir.path().join("runs").to_str().unwrap(), "--out", strict.to_str().unwrap(), "--p99-ms", "1"]
+            .map(str::to_owned);
+    let (code, said) = analysis(&arguments.each_ref().map(String::as_str));
+    assert_eq!(code, Some(0), "{said}");
+    let page = fs::read_to_string(strict.join("report.html")).expect("a page");
+    assert!(page.contains("8 runs did not keep even the first step"), "what is not drawn is counted");
+}
+
+#[test]
 fn the_page_loads_nothing() {
     let dir = tempfile::tempdir().expect("temp dir");
     made_run(&dir.path().join("one"), &spec(&[]), (100, 30));

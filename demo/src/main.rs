@@ -50,6 +50,9 @@ struct Arguments {
     /// Write endpoints that get everything as well, such as http://127.0.0.1:8086?org=o&bucket=b&token_file=t.
     #[arg(long, env = "SHARDPAY_DEMO_FORWARD", default_value = "")]
     forward: PushTargets,
+    /// Asks the app that listens there whether it answers, and ends.
+    #[arg(long)]
+    health: bool,
     /// Writes the address that is listened on to this file.
     #[arg(long)]
     address_file: Option<PathBuf>,
@@ -59,9 +62,15 @@ pub(crate) fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SHARDPAY_DEMO_LOG").unwrap_or_else(|_| "info".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let arguments = Arguments::parse();
+    if arguments.health {
+        return ended(shardpay_client::health::ask(arguments.listen, "/health").context("it does not answer"));
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(2).enable_all().build();
-    let done = runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments)));
+    ended(runtime.context("threads").and_then(|runtime| runtime.block_on(run(arguments))))
+}
+
+fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

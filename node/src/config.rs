@@ -85,6 +85,10 @@ settings! {
     control_socket: PathBuf, "SHARDPAY_NODE_CONTROL_SOCKET";
     /// `fsync`: survives a power loss. `os`: survives the process only.
     durability: String, "SHARDPAY_NODE_DURABILITY";
+    /// Most MiB that the store gathers in memory before it writes tables.
+    memtable_mb: usize, "SHARDPAY_NODE_MEMTABLE_MB";
+    /// Whether tables are written past the page cache: less processor time, slower reads of what is new.
+    direct_io: bool, "SHARDPAY_NODE_DIRECT_IO";
     /// What is logged: a level, or tracing's filter syntax.
     log: String, "SHARDPAY_NODE_LOG";
     /// Threads for the network.
@@ -140,6 +144,10 @@ pub struct Config {
     pub control_socket: PathBuf,
     /// What a sync promises.
     pub durability: Durability,
+    /// Most MiB of tables in memory.
+    pub memtable_mb: usize,
+    /// Whether tables pass the page cache by.
+    pub direct_io: bool,
     /// What is logged.
     pub log: String,
     /// Threads for the network.
@@ -263,6 +271,8 @@ fn resolve(settings: Settings, text: &str) -> Result<Config, ConfigError> {
         advertise_clients: settings.advertise_clients,
         control_socket,
         durability,
+        memtable_mb: checks.count("memtable_mb", settings.memtable_mb, 32, (1, 65_536))?,
+        direct_io: settings.direct_io.unwrap_or(false),
         log: settings.log.unwrap_or_else(|| "info".to_owned()),
         network_threads: checks.count("network_threads", settings.network_threads, lanes.min(2), (1, 64))?,
         peer_lanes: checks.count("peer_lanes", settings.peer_lanes, lanes, (1, 64))?,
@@ -308,7 +318,11 @@ impl Config {
 
     /// The store's options.
     pub fn store(&self) -> StoreOptions {
-        StoreOptions::standard(self.durability)
+        StoreOptions {
+            memtable_bytes: self.memtable_mb << 20,
+            direct_io: self.direct_io,
+            ..StoreOptions::standard(self.durability)
+        }
     }
 }
 

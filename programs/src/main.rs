@@ -4,7 +4,7 @@
 //! images of all of them together stay small. The sources are those of the programs themselves.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination as _};
 
 #[path = "../../demo/src/main.rs"]
 mod demo;
@@ -12,6 +12,8 @@ mod demo;
 mod loadgen;
 #[path = "../../service/src/main.rs"]
 mod service;
+#[path = "../../service/src/bin/shop.rs"]
+mod shop;
 #[path = "../../signaler/src/main.rs"]
 mod signaler;
 
@@ -21,10 +23,11 @@ fn main() -> ExitCode {
         Some("node") => shardpay_node::cli::main(),
         Some("signaler") => signaler::main(),
         Some("service") => service::main(),
+        Some("shop") => shop::main().report(),
         Some("demo") => demo::main(),
         Some("loadgen") => loadgen::main(),
         _ => {
-            eprintln!("shardpay: start it as node, signaler, service, demo or loadgen (a link of that name)");
+            eprintln!("shardpay: start it as node, signaler, service, shop, demo or loadgen (a link of that name)");
             ExitCode::from(2)
         }
     }

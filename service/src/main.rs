@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Parser, Subcommand};
-use shardpay_service::config::{Config, Flags};
+use shardpay_client::health;
+use shardpay_service::config::{Config, Flags, Tls};
 use shardpay_service::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -26,6 +27,8 @@ enum Command {
     Run(Flags),
     /// Reads and checks the configuration, says what it means.
     CheckConfig(Flags),
+    /// Asks the service of this configuration whether it answers.
+    Health(Flags),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -34,6 +37,7 @@ pub(crate) fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(flags) => run(flags),
         Command::CheckConfig(flags) => check(flags),
+        Command::Health(flags) => ask(flags),
         Command::Openapi => {
             println!("{:#}", shardpay_service::api::document());
             Ok(())
@@ -56,6 +60,15 @@ fn check(flags: Flags) -> anyhow::Result<()> {
     match &config.genesis {
         Some(path) => println!("genesis {} (pinned)", path.display()),
         None => println!("no genesis plan is pinned: the topology's is taken on trust"),
+    }
+    Ok(())
+}
+
+fn ask(flags: Flags) -> anyhow::Result<()> {
+    let config = Config::load(flags)?;
+    match config.tls {
+        Tls::Off => health::ask(config.listen, "/v1/health")?,
+        Tls::SelfMade | Tls::Files { .. } => drop(health::connect(config.listen)?),
     }
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! Organises committees, plans, epochs; not a node. Arguments, wiring and exit codes.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -12,9 +9,6 @@ use shardpay_signaler::{Config, Flags, RocksStore, Server, Start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
-
-/// A signaler that does not answer within this is not healthy.
-const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Parser)]
 #[command(name = "signaler", version, about = "Organises committees, plans and epochs")]
@@ -62,16 +56,8 @@ fn check(flags: Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For health checks of containers, where there is no other program.
 fn health(flags: Flags) -> anyhow::Result<()> {
-    let config = Config::load(flags)?;
-    let mut stream = TcpStream::connect_timeout(&config.listen, HEALTH_TIMEOUT)?;
-    stream.set_read_timeout(Some(HEALTH_TIMEOUT))?;
-    write!(stream, "GET {PATH_HEALTH} HTTP/1.0\r\nHost: {}\r\n\r\n", config.listen)?;
-    let mut answer = [0; 12];
-    stream.read_exact(&mut answer)?;
-    anyhow::ensure!(answer.ends_with(b" 200"), "it answers {}", String::from_utf8_lossy(&answer));
-    Ok(())
+    Ok(shardpay_client::health::ask(Config::load(flags)?.listen, PATH_HEALTH)?)
 }
 
 fn run(flags: Flags) -> anyhow::Result<()> {

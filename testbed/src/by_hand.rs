@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use shardpay_client::signaler::SignalerClient;
 use shardpay_client::topology::Topology;
-use shardpay_run::{BackendKind, Fault, RunDir, Spec};
+use shardpay_run::{Fault, RunDir, Spec};
 
 use crate::backend::{Action, Backend as _, State};
 use crate::cluster::{self, tail};
@@ -50,9 +50,6 @@ pub async fn up(
         return Err(Failure::Usage(format!("a cluster {name:?} is up; 'testbed down --cluster {name}' ends it")));
     }
     let with_services = beside == Beside::Services;
-    if with_services && spec.backend == BackendKind::Docker {
-        return Err(Failure::Usage("--services runs beside local processes only, not in containers".to_owned()));
-    }
     if with_services {
         Services::check_programs(&programs)?;
     }

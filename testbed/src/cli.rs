@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use shardpay_run::{MachineUse, RunDir, RunState, Spec, Summary, SweepSpec, read_json};
+use shardpay_run::{MachineUse, RunDir, RunState, Spec, StepObjective, Summary, SweepSpec, read_json};
 
 use crate::backend::Action;
 use crate::by_hand::{self, Beside};
@@ -55,8 +55,11 @@ enum Command {
         /// The sweep's directory.
         dir: PathBuf,
         /// The bound: 99th percentile in milliseconds.
-        #[arg(long, default_value_t = 3_000.0)]
+        #[arg(long, default_value_t = 5_000.0)]
         p99_ms: f64,
+        /// Share of a step's rate that must be certified for the step to count.
+        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN)]
+        certified_min: f64,
     },
     /// Audits the directory of an earlier run once more.
     Audit {
@@ -252,7 +255,9 @@ async fn carry_out(command: Command) -> Result<ExitCode, Failure> {
         }
         Command::Sweep { many, runs } => all_points(many, runs).await,
         Command::Knee(many) => search(many).await,
-        Command::Scaling { dir, p99_ms } => said(scaling::report(&dir, p99_ms)),
+        Command::Scaling { dir, p99_ms: p99_ms_max, certified_min } => {
+            said(scaling::report(&dir, StepObjective { p99_ms_max, certified_min }))
+        }
         Command::Audit { dir, json } => audit(&RunDir::new(dir), json),
         Command::Up { what, cluster, services } => up(what, (cluster, services), registry).await,
         Command::Status => {

@@ -315,6 +315,8 @@ pub(crate) fn node_settings(spec: &Spec) -> toml::Table {
     set("network_threads", integer(spec.node.tokio_workers));
     set("peer_lanes", integer(spec.node.lanes));
     set("client_lanes", integer(spec.node.lanes));
+    set("memtable_mb", integer(spec.node.memtable_mb));
+    set("direct_io", spec.node.direct_io.into());
     set("min_round_delay_ms", toml::Value::Integer(i64::try_from(spec.node.min_round_delay_ms).unwrap_or(i64::MAX)));
     config
 }

@@ -15,6 +15,8 @@ const SIGNALER_PORT: u16 = 7_000;
 const PEERS_PORT: u16 = 7_100;
 const CLIENTS_PORT: u16 = 7_200;
 const DEMO_PORT: u16 = 8_088;
+const SERVICE_PORT: u16 = 8_080;
+const SHOP_PORT: u16 = 8_001;
 /// Where the kernel lists its routes.
 const ROUTES: &str = "/proc/net/route";
 
@@ -50,6 +52,12 @@ impl Places {
 
     pub(crate) fn demo(&mut self) -> Result<SocketAddr, NoPorts> {
         self.place(Server::Demo, DEMO_PORT)
+    }
+
+    /// Of the payment service and the shop of a cluster that has places already.
+    pub(crate) fn services(subnet: Option<Subnet>, start: u16) -> Result<(SocketAddr, SocketAddr), NoPorts> {
+        let mut places = subnet.map_or_else(|| Self::Loopback(Ports::new(start)), Self::Containers);
+        Ok((places.place(Server::Service, SERVICE_PORT)?, places.place(Server::Shop, SHOP_PORT)?))
     }
 
     /// For peers, and for clients.

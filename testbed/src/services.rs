@@ -4,13 +4,14 @@
 //! The service mints with the cluster's issuer key. Nobody else does, as no load is funded here, so the supply page's
 //! books agree. The shop is a user like any other: a vendor registers through the public API, with an encrypted
 //! keystore that opens in the wallet page, and gives the shop a merchant key and a webhook secret. The vendor's secrets
-//! stand in `services/vendor`, which only its owner reads.
+//! stand in `services/vendor`, which only its owner reads. Service and shop have a directory each, which is all that
+//! their containers see.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,16 @@ use crate::backend::Launch;
 use crate::demo;
 use crate::deploy::{DeployError, Deployment, failed};
 use crate::failure::Failure;
-use crate::ports::Ports;
+use crate::places::Places;
 use crate::running::Running;
 use crate::server::Server;
 
 /// A page that was started answers within this.
 const START_MAX: Duration = Duration::from_secs(60);
+/// Their place in the run directory.
+pub(crate) const DIR: &str = "services";
+/// The service's copy of the genesis plan: its container sees no other file of the run.
+const GENESIS: &str = "genesis";
 /// The vendor's name at the service.
 const VENDOR: &str = "vendor";
 /// Requests per second from one address: pages, the shop and load generators all come from this machine.
@@ -37,6 +42,7 @@ const REQUESTS_PER_SECOND: i64 = 5_000;
 /// Service and shop, ready to be started.
 pub struct Services {
     dir: PathBuf,
+    genesis: PathBuf,
     service: SocketAddr,
     shop: SocketAddr,
     launches: [Launch; 2],
@@ -58,13 +64,17 @@ impl Services {
     pub fn prepare(deployment: &Deployment, programs: &Path) -> Result<Self, DeployError> {
         let mut start = [0; 2];
         getrandom::fill(&mut start).map_err(DeployError::Random)?;
-        let mut ports = Ports::new(u16::from_le_bytes(start));
-        let (service, shop) = (ports.take()?, ports.take()?);
-        let dir = deployment.dir.root().join("services");
-        fs::create_dir_all(&dir).map_err(failed(&dir))?;
-        write_whole(&dir.join("service.toml"), service_config(deployment, service, &dir).as_bytes())?;
-        let launches = [service_launch(deployment, &dir, programs), shop_launch((service, shop), &dir, programs)];
-        Ok(Self { dir, service, shop, launches })
+        let (service, shop) = Places::services(deployment.subnet, u16::from_le_bytes(start))?;
+        let dir = deployment.dir.root().join(DIR);
+        for server in [Server::Service, Server::Shop] {
+            let own = dir.join(server.program());
+            fs::create_dir_all(&own).map_err(failed(&own))?;
+        }
+        let own = dir.join(Server::Service.program());
+        write_whole(&own.join("config.toml"), service_config(deployment, service, &own).as_bytes())?;
+        let shop_dir = dir.join(Server::Shop.program());
+        let launches = [service_launch(deployment, &own, programs), shop_launch((service, shop), &shop_dir, programs)];
+        Ok(Self { dir, genesis: deployment.dir.genesis(), service, shop, launches })
     }
 
     /// How both are started.
@@ -75,6 +85,8 @@ impl Services {
     /// Starts the service on a network that produces, registers the vendor, starts the shop.
     pub async fn open(&self, running: &mut Running) -> Result<(), Failure> {
         running.live.waiting("waiting for the service");
+        let copy = self.dir.join(Server::Service.program()).join(GENESIS);
+        fs::copy(&self.genesis, &copy).map_err(failed(&copy))?;
         running.start(Server::Service)?;
         let mut client = ServiceClient::new(&url(self.service), None)?;
         answers(running, &client, "/v1/ready").await?;
@@ -99,17 +111,25 @@ impl Services {
         let webhook = format!("{}webhook", url(self.shop));
         client.put("/v1/merchant", &json!({ "display_name": "Demo shop", "webhook_url": webhook })).await?;
         let key = client.post("/v1/merchant/keys", &json!({ "label": "demo shop" })).await?;
-        self.write_secret("shop.key", field(&key, "secret")?)?;
+        self.write_secret("shop/key", field(&key, "secret")?)?;
         let secret = client.post("/v1/merchant/webhook-secret", &json!({})).await?;
-        self.write_secret("shop.secret", field(&secret, "secret")?)?;
+        self.write_secret("shop/secret", field(&secret, "secret")?)?;
         Ok(client.log_out().await?)
     }
 
+    /// A file that only the owner of its directory reads.
     fn write_secret(&self, name: &str, text: &str) -> Result<(), DeployError> {
         let path = self.dir.join(name);
         let write = || {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-            file.write_all(text.as_bytes())
+            file.write_all(text.as_bytes())?;
+            let owner = path.parent().unwrap_or(&path).metadata()?;
+            // root gave the directory to the user of the containers
+            if owner.uid() == file.metadata()?.uid() {
+                Ok(())
+            } else {
+                chown(&path, Some(owner.uid()), Some(owner.gid()))
+            }
         };
         write().map_err(failed(&path))
     }
@@ -170,7 +190,7 @@ fn service_config(deployment: &Deployment, listen: SocketAddr, dir: &Path) -> St
     set("listen", listen.to_string().into());
     set("data_dir", path(dir.join("data")));
     set("topology", deployment.signaler.clone().into());
-    set("genesis", path(deployment.dir.genesis()));
+    set("genesis", path(dir.join(GENESIS)));
     set("issuer_seed", path(deployment.issuer_seed.clone()));
     // the shop's webhook is at a private address
     set("webhook_private", true.into());
@@ -180,7 +200,7 @@ fn service_config(deployment: &Deployment, listen: SocketAddr, dir: &Path) -> St
 }
 
 fn service_launch(deployment: &Deployment, dir: &Path, programs: &Path) -> Launch {
-    let mut args = vec!["run".to_owned(), "--config".to_owned(), dir.join("service.toml").display().to_string()];
+    let mut args = vec!["run".to_owned(), "--config".to_owned(), dir.join("config.toml").display().to_string()];
     if let Some(url) = &deployment.demo {
         args.extend(["--telemetry-push".to_owned(), demo::push_word(url, &deployment.dir)]);
     }
@@ -192,8 +212,8 @@ fn shop_launch((service, shop): (SocketAddr, SocketAddr), dir: &Path, programs: 
     let args = [
         ("--listen", shop.to_string()),
         ("--service", url(service)),
-        ("--key-file", path("shop.key")),
-        ("--webhook-secret-file", path("shop.secret")),
+        ("--key-file", path("key")),
+        ("--webhook-secret-file", path("secret")),
     ];
     let args = args.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]).collect();
     launch(Server::Shop, programs, args, dir)
@@ -202,5 +222,5 @@ fn shop_launch((service, shop): (SocketAddr, SocketAddr), dir: &Path, programs: 
 fn launch(server: Server, programs: &Path, args: Vec<String>, dir: &Path) -> Launch {
     let program = programs.join(server.program());
     let store = (server == Server::Service).then(|| dir.join("data"));
-    Launch { server, program, args, log: dir.join(format!("{server}.log")), output: None, store }
+    Launch { server, program, args, log: dir.join("log"), output: None, store }
 }

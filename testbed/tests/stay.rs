@@ -23,6 +23,16 @@ fn link(said: &str, name: &str) -> String {
 
 #[test]
 fn a_buyer_shops_and_the_books_agree() {
+    walk("local", "http://127.0.0.1:");
+}
+
+#[test]
+#[ignore = "needs a Docker daemon; './shardpay test' runs it where there is one"]
+fn a_buyer_shops_in_containers() {
+    walk("docker", "http://10.");
+}
+
+fn walk(backend: &str, links: &str) {
     let dir = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
         let output = testbed(dir.path()).args(arguments).output().unwrap();
@@ -30,10 +40,10 @@ fn a_buyer_shops_and_the_books_agree() {
         show(&output)
     };
     let spec = experiments().join("smoke.toml").display().to_string();
-    let one = ["--services", "--set", "committees=1", "--set", "faults=[]", "--cluster", "stay"];
+    let one = ["--services", "--backend", backend, "--set", "committees=1", "--set", "faults=[]", "--cluster", "stay"];
     let said = run(&[&["up", &spec], &one[..]].concat());
     for name in ["wallet", "shop", "checkout", "supply", "demo"] {
-        assert!(link(&said, name).starts_with("http://127.0.0.1:"), "{said}");
+        assert!(link(&said, name).starts_with(links), "{said}");
     }
     assert!(said.contains("testbed down --cluster stay"), "{said}");
     let service = link(&said, "wallet");

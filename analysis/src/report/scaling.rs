@@ -1,6 +1,6 @@
 //! Throughput and what a payment costs, by the number of committees, their size, and the cross-committee share.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use shardpay_run::{Cross, Spec};
 
 use super::families::{Family, Input, Variation, is_closed, open_rate, without_rate};
@@ -26,7 +26,7 @@ fn through(
     (at, of): (fn(&Spec) -> f64, Reading),
     (name, index): (&str, usize),
     panel: usize,
-) -> [serde_json::Value; 2] {
+) -> [Value; 2] {
     let place = |point: &&Point| {
         let x = at(point.spec());
         Place { x, repeats: point.runs.iter().map(|run| (x, of(&run.summary))).collect() }
@@ -108,13 +108,9 @@ fn with_laws(family: &Family<'_>, mut figure: Figure) -> Figure {
         .map(|point| UslPoint { size: size(point), throughputs: point.figures(certified) })
         .collect();
     let mut fitted = "Fewer than three sizes: no law is fitted.".to_owned();
-    if let Some(fit) = UslFit::of(&measured, &mut Bootstrap::new(1).resamples(2_000)) {
-        let step = (ends[1] - ends[0]) / 50.0;
-        let xs: Vec<f64> = (0..=50).map(|i| ends[0] + f64::from(i) * step).collect();
-        let ys: Vec<f64> = xs.iter().map(|x| fit.usl.at(*x)).collect();
-        figure.traces.push(json!({ "type": "scatter", "mode": "lines", "name": "Universal Scalability Law", "x": xs,
-            "y": ys, "line": { "color": COLOURS[2], "dash": "dashdot", "width": 2 } }));
-        fitted = law(&fit, &measured);
+    if let Some((trace, words)) = fit(&measured, "Universal Scalability Law", COLOURS[2]) {
+        figure.traces.push(trace);
+        fitted = words;
     }
     figure.caption = format!(
         "Left: payments certified in a closed loop. Right: processor time of all processes per payment. All committees \
@@ -123,6 +119,17 @@ fn with_laws(family: &Family<'_>, mut figure: Figure) -> Figure {
         repeats(&family.points)
     );
     figure
+}
+
+/// The fitted law as a curve, and its coefficients in words; nothing for fewer than three sizes.
+pub(super) fn fit(measured: &[UslPoint], name: &str, colour: &str) -> Option<(Value, String)> {
+    let fit = UslFit::of(measured, &mut Bootstrap::new(1).resamples(2_000))?;
+    let (first, last) = (measured.first()?.size, measured.last()?.size);
+    let xs: Vec<f64> = (0..=50).map(|i| first + f64::from(i) * (last - first) / 50.0).collect();
+    let ys: Vec<f64> = xs.iter().map(|x| fit.usl.at(*x)).collect();
+    let trace = json!({ "type": "scatter", "mode": "lines", "name": name, "x": xs, "y": ys,
+        "line": { "color": colour, "dash": "dashdot", "width": 2 } });
+    Some((trace, law(&fit, measured)))
 }
 
 /// The coefficients in words.
@@ -171,26 +178,19 @@ fn committee_size(input: &Input) -> Vec<Figure> {
     families.iter().map(figure).collect()
 }
 
-fn cross_share(spec: &Spec) -> f64 {
-    match spec.load.cross {
-        Cross::Ratio(ratio) => ratio,
-        Cross::Natural => 1.0 - 1.0 / spec.committees as f64,
-    }
-}
-
 fn cross_ratio(input: &Input) -> Vec<Figure> {
     const ID: &str = "cross-ratio";
     const TITLE: &str = "Throughput and the share of payments between committees";
     let shares = Variation {
         fits: |spec| spec.faults.is_empty(),
         blank: |spec| spec.load.cross = Cross::Natural,
-        key: cross_share,
+        key: Spec::cross_ratio,
     };
     let families = shares.families(input);
     if families.is_empty() {
         return vec![Figure::missing(ID, TITLE, "needs the same experiment with two cross-committee shares or more")];
     }
-    let x = Axis { title: "share of cross-committee payments", column: "cross_share", of: cross_share };
+    let x = Axis { title: "share of cross-committee payments", column: "cross_share", of: Spec::cross_ratio };
     let figure = |family: &Family<'_>| {
         let mut figure = panels(family, (ID, TITLE), &x);
         figure.caption = format!(

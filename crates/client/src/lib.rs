@@ -10,6 +10,7 @@
 //! - [`Client::balance`], [`Client::receipt`], [`Client::pay_and_wait`]: single questions.
 //! - [`ReceiptFile`]: a payment with its proofs as a file, to be checked offline.
 //! - [`topology`], [`signaler`]: where everybody is, as the signaler publishes it.
+//! - [`health`]: whether a server answers on its own machine.
 //! - [`service`]: the HTTP API of a payment service.
 
 mod blocks;
@@ -17,6 +18,7 @@ mod check;
 mod client;
 mod directory;
 mod error;
+pub mod health;
 mod keyring;
 mod link;
 mod opaque;

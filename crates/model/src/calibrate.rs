@@ -161,6 +161,7 @@ fn protocol(costs: &mut Costs) -> storage::Blocks {
         accounts: 10_000,
         warmup: Duration::from_millis(200),
         measured: Duration::from_secs(2),
+        windows_max: 1,
         ..Setup::saturated(1, 4, Cores::Each(0))
     };
     let (large, large_blocks) = World::probe(&run(Load::Closed(4_096)), costs);

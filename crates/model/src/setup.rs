@@ -50,6 +50,9 @@ pub struct Setup {
     pub warmup: Duration,
     /// Virtual time of load that counts.
     pub measured: Duration,
+    /// At most so many times `measured` are simulated one after the other, until two in a row certify the same within 5 %;
+    /// the last one counts.
+    pub windows_max: usize,
     /// Of everything random.
     pub seed: u64,
 }
@@ -70,6 +73,7 @@ impl Setup {
             grain: 1,
             warmup: Duration::from_millis(500),
             measured: Duration::from_millis(1_500),
+            windows_max: 8,
             seed: 1,
         }
     }
@@ -88,6 +92,8 @@ impl Setup {
 /// What the simulation saw in the measured time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
+    /// Whether the last two windows certified the same within 5 %: what is simulated has settled.
+    pub settled: bool,
     /// Payments certified a second, over all committees.
     pub per_second: f64,
     /// Median of the latencies; not a number when nothing was certified.

@@ -27,6 +27,9 @@ use node::{Node, Shared};
 
 pub use probe::Probe;
 
+/// Two windows that differ by no more than this certify the same.
+const SETTLED: f64 = 0.05;
+
 /// What happens next.
 enum Event {
     /// A thread's turn is over.
@@ -168,7 +171,17 @@ impl World {
     fn go(mut self) -> Prediction {
         self.fund();
         let start = self.load();
-        self.prediction(&start)
+        let mut seen = self.prediction(&start);
+        for _ in 1..self.setup.windows_max {
+            let start = self.window();
+            let next = self.prediction(&start);
+            let settled = (next.per_second / seen.per_second - 1.0).abs() <= SETTLED;
+            seen = Prediction { settled, ..next };
+            if settled {
+                break;
+            }
+        }
+        seen
     }
 
     /// Mints for all accounts, free of cost.
@@ -197,7 +210,13 @@ impl World {
             Load::Closed(in_flight) => (0..in_flight.div_ceil(self.setup.grain)).for_each(|_| self.pay()),
         }
         self.until(begin.after(self.setup.warmup));
+        self.window()
+    }
+
+    /// As much load as is measured at once; what had been done when it began.
+    fn window(&mut self) -> Start {
         self.clients.start_counting();
+        self.busy = 0;
         let start = Start { at: self.line.now(), done: self.done(), rounds: self.rounds() };
         self.until(start.at.after(self.setup.measured));
         start
@@ -242,6 +261,7 @@ impl World {
         let mut all = Work::default();
         work.iter().for_each(|of| all.add(of));
         Prediction {
+            settled: false,
             per_second: certified / seconds,
             p50_ms: seen.percentile_ms(0.5),
             p99_ms: seen.percentile_ms(0.99),

@@ -28,6 +28,18 @@ fn a_seed_gives_the_same_prediction_again_and_another_one_another() {
 }
 
 #[test]
+fn a_closed_loop_runs_until_it_has_settled() {
+    // a first window in which nothing has come back yet
+    let cold = Setup { warmup: Duration::ZERO, measured: Duration::from_millis(40), windows_max: 1, ..setup(1) };
+    let first = run(&cold);
+    assert!(!first.settled, "one window cannot show that it is like another");
+    let last = run(&Setup { windows_max: 100, ..cold.clone() });
+    assert!(last.settled && last.per_second > 2.0 * first.per_second, "{first:?} {last:?}");
+    let longer = run(&Setup { warmup: Duration::from_secs(2), measured: Duration::from_secs(2), ..cold });
+    assert!((last.per_second / longer.per_second - 1.0).abs() < 0.35, "{last:?} {longer:?}");
+}
+
+#[test]
 fn what_is_offered_below_saturation_is_certified() {
     let open = run(&Setup { load: Load::Open(3_000.0), ..setup(1) });
     assert!((2_500.0..3_500.0).contains(&open.per_second), "{open:?}");

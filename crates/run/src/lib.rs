@@ -8,6 +8,7 @@ mod acks;
 mod dir;
 mod host;
 mod knee;
+mod ladder;
 mod latency;
 mod manifest;
 mod mser;
@@ -25,6 +26,7 @@ pub use knee::{
     KneeEnd, KneeMeasurement, KneeObjective, KneeProbe, KneeRecord, KneeResult, Limit, LimitKind, MeasurementOutcome,
     MeasurementStage, QueueUse, StageUse, ThreadUse,
 };
+pub use ladder::{Reached, Step, StepObjective, ladder, reached};
 pub use latency::{
     LatencyInterval, LatencyKind, LatencyTag, LatencyWriter, add_latencies, latencies_of_run, new_latencies,
     read_latencies,

@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::Instant;
 
 use shardpay_types::{Epoch, Height, Round};
 
@@ -162,14 +162,20 @@ impl Inner {
     /// Remembers what may be pruned.
     pub(crate) fn prune_later(&self, epoch: Epoch, below: Round) {
         let mut wanted = self.wanted();
+        // the thread sleeps until the next flush as long as nothing is to be pruned
+        if wanted.prune.is_none() {
+            self.wake.notify_one();
+        }
         wanted.prune = wanted.prune.max(Some((epoch, below)));
     }
 
     fn work(&self) {
         let mut pruned = (Epoch::ZERO, Round::ZERO);
-        while let Some(prune) = self.wait(self.options.flush_interval) {
-            let flushed = self.behind.flush().map(|_| ());
-            let done = flushed.and_then(|()| prune.map_or(Ok(()), |below| prune_dag(&self.db, &mut pruned, below)));
+        let mut due = Due::from_now(&self.options);
+        while let Some(turn) = self.wait(&mut due) {
+            let flushed = if turn.flush { self.behind.flush().map(|_| ()) } else { Ok(()) };
+            let done =
+                flushed.and_then(|()| turn.prune.map_or(Ok(()), |below| prune_dag(&self.db, &mut pruned, below)));
             if let Err(error) = done {
                 *self.failed.lock().expect("nobody panics while reading the failure") = Some(error);
                 return;
@@ -178,13 +184,49 @@ impl Inner {
     }
 
     /// Waits for the next turn; `None`: stop.
-    fn wait(&self, interval: Duration) -> Option<Option<(Epoch, Round)>> {
-        let idle = |wanted: &mut Wanted| !wanted.stop && !wanted.flush;
-        let waited = self.wake.wait_timeout_while(self.wanted(), interval, idle);
-        let (mut wanted, _) = waited.expect("nobody panics while asking the background thread");
-        wanted.flush = false;
-        if wanted.stop { None } else { Some(wanted.prune.take()) }
+    fn wait(&self, due: &mut Due) -> Option<Turn> {
+        let mut wanted = self.wanted();
+        loop {
+            let now = Instant::now();
+            let flush = wanted.flush || now >= due.flush;
+            let prune = now >= due.prune && wanted.prune.is_some();
+            if wanted.stop {
+                return None;
+            }
+            let next = Due::from_now(&self.options);
+            if flush {
+                (wanted.flush, due.flush) = (false, next.flush);
+            }
+            if prune {
+                due.prune = next.prune;
+            }
+            if flush || prune {
+                return Some(Turn { flush, prune: if prune { wanted.prune.take() } else { None } });
+            }
+            let until = if wanted.prune.is_some() { due.flush.min(due.prune) } else { due.flush };
+            let waited = self.wake.wait_timeout(wanted, until.saturating_duration_since(now));
+            wanted = waited.expect("nobody panics while asking the background thread").0;
+        }
     }
+}
+
+/// When the background thread has something to do next.
+struct Due {
+    flush: Instant,
+    prune: Instant,
+}
+
+impl Due {
+    fn from_now(options: &StoreOptions) -> Self {
+        let now = Instant::now();
+        Self { flush: now + options.flush_interval, prune: now + options.prune_interval }
+    }
+}
+
+/// What it does now.
+struct Turn {
+    flush: bool,
+    prune: Option<(Epoch, Round)>,
 }
 
 /// Removes blocks of `epoch` below `below` and those of epochs before the last. Files whose blocks have all

@@ -23,12 +23,17 @@ pub enum Durability {
 pub struct StoreOptions {
     /// What a sync promises.
     pub durability: Durability,
-    /// Most bytes in memtables, over all tables.
+    /// Most bytes in memtables, over all tables; half of it for one of the large ones.
     pub memtable_bytes: usize,
+    /// Whether what is flushed and compacted passes the page cache by: less processor time, but what is read soon after
+    /// comes from the disk.
+    pub direct_io: bool,
     /// Bytes of the cache of blocks, indices and filters.
     pub cache_bytes: usize,
     /// Accounts are flushed that often.
     pub flush_interval: Duration,
+    /// Old DAG blocks are deleted that often: what goes while it is in a memtable is never written to a table.
+    pub prune_interval: Duration,
     /// Accounts and deposit references not flushed yet that start a flush early. At twice as many, writing
     /// waits for a flush.
     pub unflushed_max: usize,
@@ -42,22 +47,28 @@ impl StoreOptions {
         Self {
             durability,
             memtable_bytes: 32 << 20,
+            direct_io: false,
             cache_bytes: 8 << 20,
             flush_interval: Duration::from_secs(10),
+            prune_interval: Duration::from_secs(1),
             unflushed_max: 200_000,
             replay_bytes_max: 64 << 20,
         }
     }
 }
 
-/// Most bytes of write-ahead log that opening reads again: above it, RocksDB flushes the oldest table.
-const WAL_BYTES_MAX: u64 = 96 << 20;
+/// Most bytes of write-ahead log that opening reads again, or three times as much as memtables hold: above it, RocksDB
+/// flushes the oldest table.
+const WAL_BYTES_MAX: usize = 96 << 20;
+/// Memtable of a large table, or half of what all may have.
+const LARGE_MEMTABLE_BYTES: usize = 16 << 20;
 
 /// Options of the database.
 pub(crate) fn database(options: &StoreOptions) -> Options {
     let mut db = Options::default();
     db.set_db_write_buffer_size(options.memtable_bytes);
-    db.set_max_total_wal_size(WAL_BYTES_MAX);
+    db.set_max_total_wal_size(WAL_BYTES_MAX.max(3 * options.memtable_bytes) as u64);
+    db.set_use_direct_io_for_flush_and_compaction(options.direct_io);
     // After a crash the log ends at its first torn write; what was synced stands before it.
     db.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     db.set_paranoid_checks(true);
@@ -79,11 +90,12 @@ pub(crate) fn database(options: &StoreOptions) -> Options {
 /// The tables with their options, all on one cache.
 pub(crate) fn descriptors(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor> {
     let cache = Cache::new_lru_cache(options.cache_bytes);
-    let describe = |table: &Table| ColumnFamilyDescriptor::new(table.name(), family(*table, &cache));
+    let describe = |table: &Table| ColumnFamilyDescriptor::new(table.name(), family(*table, options, &cache));
     Table::ALL.iter().map(describe).collect()
 }
 
-fn family(table: Table, cache: &Cache) -> Options {
+fn family(table: Table, options: &StoreOptions, cache: &Cache) -> Options {
+    let large = LARGE_MEMTABLE_BYTES.max(options.memtable_bytes / 2);
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
@@ -95,7 +107,7 @@ fn family(table: Table, cache: &Cache) -> Options {
     let mut family = Options::default();
     family.set_block_based_table_factory(&blocks);
     family.set_compression_type(DBCompressionType::None);
-    family.set_write_buffer_size(if table.is_large() { 16 << 20 } else { 4 << 20 });
+    family.set_write_buffer_size(if table.is_large() { large } else { 4 << 20 });
     family.set_max_write_buffer_number(3);
     family.set_arena_block_size(256 << 10);
     // Small files of the DAG leave whole when their rounds are pruned, without a compaction.

@@ -82,7 +82,7 @@ impl RecordLog {
     }
 
     /// Blocks of `epoch` below round `below` may go, and those of epochs before the last. They leave within
-    /// [`crate::StoreOptions::flush_interval`], in the background.
+    /// [`crate::StoreOptions::prune_interval`], in the background.
     pub fn prune(&self, epoch: Epoch, below: Round) {
         self.shared.prune_later(epoch, below);
     }

@@ -54,7 +54,7 @@ fn records_come_back_in_order() {
 #[test]
 fn pruned_blocks_leave_and_the_last_epoch_stays() {
     let dir = tempfile::tempdir().expect("temp dir");
-    let options = StoreOptions { flush_interval: Duration::from_millis(1), ..options() };
+    let options = StoreOptions { prune_interval: Duration::from_millis(1), ..options() };
     let opened = NodeStore::open(dir.path(), identity(), options).expect("own store");
     let rounds = |epoch: u64| (1..=100).map(move |round| dag_block(epoch, round, 0, 2_000));
     let records: Vec<_> = (0..3).flat_map(rounds).map(|block| block_record(1, &block)).collect();

@@ -81,7 +81,7 @@ struct Shop {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+pub(crate) async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow!("another TLS provider is set"))?;
     let read = |path: &PathBuf| {

@@ -17,6 +17,7 @@ use crate::backend::Launch;
 use crate::byzantine;
 use crate::grafana::{DATABASE, GRAFANA_IMAGE, INFLUXDB_IMAGE};
 use crate::server::Server;
+use crate::services;
 
 /// Label of containers and networks: the cluster's name.
 pub const LABEL_CLUSTER: &str = "shardpay.cluster";
@@ -146,15 +147,19 @@ impl Plan<'_> {
             Server::Signaler => self.dir.signaler(),
             Server::Node(node) => self.dir.node(node),
             Server::Loadgen(process) => self.dir.loadgen_process(process),
-            other => root.join(other.program()),
+            Server::Service | Server::Shop => root.join(services::DIR).join(server.program()),
+            Server::Demo => root.join(server.program()),
         };
         mounts.insert(own, false);
         let token = root.join("demo").join("token");
         if server != Server::Demo && self.launches.iter().any(|launch| launch.server == Server::Demo) {
             mounts.insert(token, true);
         }
-        if let Server::Loadgen(_) = server {
-            mounts.extend([(self.dir.spec(), true), (root.join("issuer.seed"), true)]);
+        let issuer = (root.join("issuer.seed"), true);
+        match server {
+            Server::Loadgen(_) => mounts.extend([(self.dir.spec(), true), issuer]),
+            Server::Service => mounts.extend([issuer]),
+            _ => {}
         }
         let mount = |(path, read_only): (PathBuf, bool)| {
             let path = literal(&path.display().to_string());
@@ -213,15 +218,25 @@ fn literal(text: &str) -> String {
     text.replace('$', "$$")
 }
 
-/// The question that a program asks about itself, with the configuration it runs with.
+/// The question that a program asks about itself, with the configuration it runs with. Load generators end by themselves,
+/// and the shop is looked at by whoever shops there.
 fn health(launch: &Launch) -> Option<Vec<String>> {
-    if !matches!(launch.server, Server::Signaler | Server::Node(_)) {
-        return None;
-    }
+    let flag = |name: &str| {
+        launch
+            .args
+            .iter()
+            .skip_while(|argument| *argument != name)
+            .take(2)
+            .map(|word| literal(word))
+            .collect::<Vec<_>>()
+    };
+    let asked = match launch.server {
+        Server::Signaler | Server::Node(_) | Server::Service => [vec!["health".to_owned()], flag("--config")].concat(),
+        Server::Demo => [vec!["--health".to_owned()], flag("--listen")].concat(),
+        Server::Loadgen(_) | Server::Shop => return None,
+    };
     let program = format!("/bin/{}", byzantine::program_of(launch));
-    let config = launch.args.iter().skip_while(|argument| *argument != "--config").take(2);
-    let config = config.map(|argument| literal(argument));
-    Some(["CMD".to_owned(), program, "health".to_owned()].into_iter().chain(config).collect())
+    Some(["CMD".to_owned(), program].into_iter().chain(asked).collect())
 }
 
 #[cfg(test)]

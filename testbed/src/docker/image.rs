@@ -20,7 +20,7 @@ use super::daemon::{DockerError, ask, docker};
 use super::tar::Tar;
 
 /// The programs that have an image whether or not a run needs it; `node-byzantine` has one when it does.
-pub const PROGRAMS: [&str; 5] = ["node", "signaler", "loadgen", "demo", "service"];
+pub const PROGRAMS: [&str; 6] = ["node", "signaler", "loadgen", "demo", "service", "shop"];
 /// The file that is all of them: each by its name.
 const ALL_IN_ONE: &str = "shardpay";
 /// Where this machine keeps the authorities it trusts: clients of HTTP do not start without any.

@@ -63,6 +63,7 @@ impl Spec {
         let node = &self.node;
         require((1..=64).contains(&node.lanes), "node.lanes", "must be 1 to 64")?;
         require((1..=64).contains(&node.tokio_workers), "node.tokio_workers", "must be 1 to 64")?;
+        require((1..=65_536).contains(&node.memtable_mb), "node.memtable_mb", "must be between 1 and 65,536")?;
         require(node.min_round_delay_ms <= 10_000, "node.min_round_delay_ms", "must be at most 10,000")?;
         let level = ["error", "warn", "info", "debug", "trace"].contains(&node.log.as_str());
         require(level, "node.log", "must be error, warn, info, debug or trace")?;

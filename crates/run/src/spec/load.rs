@@ -389,6 +389,16 @@ pub enum Cross {
     Ratio(f64),
 }
 
+impl Cross {
+    /// The share of payments between so many committees.
+    pub fn share(self, committees: usize) -> f64 {
+        match self {
+            Self::Natural => 1.0 - 1.0 / committees as f64,
+            Self::Ratio(ratio) => ratio,
+        }
+    }
+}
+
 impl Serialize for Cross {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -129,6 +129,10 @@ pub struct NodeOptions {
     pub tokio_workers: usize,
     /// Shortest time between two own rounds under load.
     pub min_round_delay_ms: u64,
+    /// MiB that a node's store gathers in memory before it writes tables.
+    pub memtable_mb: usize,
+    /// Whether tables are written past the page cache.
+    pub direct_io: bool,
     /// Level of the node's log: error, warn, info, debug, trace.
     pub log: String,
     /// Share of one core that a container may use; 0: as much as there is. Local processes have no limit.
@@ -145,6 +149,8 @@ impl Default for NodeOptions {
             lanes: 1,
             tokio_workers: 1,
             min_round_delay_ms: 12,
+            memtable_mb: 32,
+            direct_io: false,
             log: "info".to_owned(),
             cpu_share: 0.0,
             memory_mb: 0,
@@ -188,10 +194,7 @@ impl Spec {
 
     /// The share of payments that go to another committee.
     pub fn cross_ratio(&self) -> f64 {
-        match self.load.cross {
-            Cross::Natural => 1.0 - 1.0 / self.committees as f64,
-            Cross::Ratio(ratio) => ratio,
-        }
+        self.load.cross.share(self.committees)
     }
 
     /// The spec with every key, as it is kept in the run directory.
