@@ -9,8 +9,10 @@
 //! All that is pending for one sender goes to one member, so that its sequences meet in one mempool; new
 //! senders go to the members in turn, a whole batch each, because members verify big batches cheaper. A member
 //! whose stream breaks, or that is silent while others answer ([`pace`]), loses what it has not answered to others.
+//! Repetitions because of silence are bounded by what is settled ([`budget`]): a committee that is slow is not made slower.
 
 mod book;
+mod budget;
 mod lane;
 mod pace;
 
@@ -37,8 +39,9 @@ pub struct SubmitOptions {
     pub in_flight_max: usize,
     /// How long a batch waits to grow.
     pub linger: Duration,
-    /// How long a member may take to execute before another one is tried; doubles with each attempt. A member
-    /// that answers nothing while others do is left long before, after three times what answers usually take.
+    /// How long a member may take to execute before another one is tried, or twice what answers usually take when that is
+    /// longer; doubles with each attempt. A member that answers nothing while others do is left long before, after three
+    /// times what answers usually take.
     pub attempt_max: Duration,
     /// How long to wait for the certificate after a member said it executed.
     pub certify_max: Duration,

@@ -13,6 +13,7 @@ use shardpay_types::{PublicKey, RejectReason, SUBMIT_MAX, Transaction, TxAnswer,
 use tokio::time::Instant;
 
 use self::standing::{Standing, standing};
+use super::budget::Budget;
 use super::pace::{Pace, Watch};
 use super::{SubmitEvent, SubmitOptions, SubmitStats};
 
@@ -93,6 +94,8 @@ pub(super) struct Book {
     flush_at: Option<Instant>,
     /// How long members usually take.
     pace: Pace,
+    /// How much may be sent again because no answer came.
+    budget: Budget,
     /// Members found silent, whose streams are to be opened anew.
     silent: Vec<usize>,
     settled: Settled,
@@ -114,6 +117,7 @@ impl Book {
             timers: BinaryHeap::new(),
             flush_at: None,
             pace: Pace::new(options.attempt_max),
+            budget: Budget::new(),
             silent: Vec::new(),
             settled: Settled::default(),
             stats: SubmitStats::default(),
@@ -176,7 +180,9 @@ impl Book {
 
     /// Removes what has a verified result; returns how many were in flight.
     pub(super) fn settle(&mut self, txids: &[TxId]) -> usize {
-        txids.iter().filter(|txid| self.remove(txid)).count()
+        let count = txids.iter().filter(|txid| self.remove(txid)).count();
+        self.budget.settled(count, self.pending.len());
+        count
     }
 
     /// A member takes submissions from now on.
@@ -328,7 +334,7 @@ impl Book {
         }
         (pending.phase, pending.sent_at) = (Phase::Sent, now);
         self.stats.resubmitted += u64::from(pending.attempts > 0);
-        let patience = self.options.attempt_max * (1 << pending.attempts.min(4));
+        let patience = self.pace.attempt() * (1 << pending.attempts.min(4));
         pending.attempts += 1;
         self.set_timer(*txid, now + patience);
         true
@@ -349,7 +355,12 @@ impl Book {
             }
             if matches!(pending.phase, Phase::Sent | Phase::Executed) {
                 self.stats.timeouts += 1;
-                self.slots[pending.slot].avoid_until = Some(now + self.options.backoff_max);
+                let slot = pending.slot;
+                if !self.budget.take(1, self.pending.len(), now) {
+                    self.set_timer(txid, now + self.pace.attempt());
+                    continue;
+                }
+                self.slots[slot].avoid_until = Some(now + self.options.backoff_max);
             }
             self.retry(txid, now);
         }

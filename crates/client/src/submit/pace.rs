@@ -17,6 +17,8 @@ const DOUBT_MIN: Duration = Duration::from_millis(150);
 const SILENCE_FACTOR: u32 = 3;
 /// How much longer that is while no other member answers.
 const ALONE_FACTOR: u32 = 3;
+/// Usual times to answer after which an attempt has failed, however long that is.
+const ATTEMPT_FACTOR: u32 = 2;
 /// Doublings of patience at most, one for each silence in a row.
 const STRIKES_MAX: u32 = 4;
 
@@ -29,7 +31,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Nothing is known yet; patience is never longer than `longest`.
+    /// Nothing is known yet; patience is not longer than `longest` unless answers usually take so long.
     pub(super) fn new(longest: Duration) -> Self {
         Self { smoothed: None, deviation: Duration::ZERO, longest }
     }
@@ -52,7 +54,12 @@ impl Pace {
     fn patience(&self, strikes: u32, others_answer: bool) -> Duration {
         let Some(usual) = self.usual() else { return self.longest };
         let base = (usual * SILENCE_FACTOR).max(SILENCE_MIN) * (1 << strikes.min(STRIKES_MAX));
-        (if others_answer { base } else { base * ALONE_FACTOR }).min(self.longest)
+        (if others_answer { base } else { base * ALONE_FACTOR }).min(self.attempt())
+    }
+
+    /// How long a first attempt may take.
+    pub(super) fn attempt(&self) -> Duration {
+        self.usual().map_or(self.longest, |usual| self.longest.max(usual * ATTEMPT_FACTOR))
     }
 
     fn doubt(&self) -> Duration {

@@ -39,10 +39,14 @@ impl Book {
                 continue;
             }
             let with_it = self.pending.values().filter(|pending| pending.slot == slot && pending.phase == Phase::Sent);
-            let oldest = with_it.map(|pending| pending.sent_at).min();
+            let (count, oldest) = (with_it.clone().count(), with_it.map(|pending| pending.sent_at).min());
             self.slots[slot].watch.waits_from(oldest);
             if self.silent_at(slot).is_some_and(|at| at <= now) {
                 self.slots[slot].watch.strike();
+                if !self.budget.take(count, self.pending.len(), now) {
+                    // the others are slow, too: it keeps what it has
+                    continue;
+                }
                 self.slots[slot].up = false;
                 self.silent.push(slot);
                 self.stats.timeouts += self.send_elsewhere(slot, now);

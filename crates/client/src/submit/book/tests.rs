@@ -103,6 +103,22 @@ fn slow_answers_at_saturation_make_nobody_impatient() {
 }
 
 #[test]
+fn a_committee_slower_than_any_patience_is_not_sent_everything_again() {
+    let mut members = Members::new();
+    for ms in 0..40_000_u64 {
+        members.add(1);
+        members.step();
+        // nothing for eight seconds, then what has waited for so long: twice as long as the longest patience at first
+        if ms % 500 == 0 {
+            (0..4).for_each(|slot| members.answer(slot, 8_000 * MS));
+        }
+        members.book.take_silent().into_iter().for_each(|slot| members.book.up(slot, members.now));
+    }
+    let stats = members.book.stats();
+    assert!(stats.timeouts > 0 && stats.resubmitted < stats.submitted / 10, "{stats:?}");
+}
+
+#[test]
 fn a_committee_that_stands_still_gets_more_time() {
     let mut members = Members::new();
     for ms in 0..3_300_u64 {
