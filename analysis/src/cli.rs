@@ -79,10 +79,10 @@ enum Command {
         #[arg(long, default_value = "report")]
         out: PathBuf,
         /// Of runs that climb a ladder of rates: the bound of the 99th percentile, in milliseconds.
-        #[arg(long, default_value_t = 5_000.0)]
+        #[arg(long, default_value_t = 5_000.0, value_parser = StepObjective::parse_p99_ms)]
         p99_ms: f64,
         /// Of these runs: the share of a step's rate that must be certified for the step to count.
-        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN)]
+        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN, value_parser = StepObjective::parse_certified_min)]
         certified_min: f64,
         /// Writes each figure as SVG, too, by a headless Chromium.
         #[arg(long)]
@@ -162,7 +162,7 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
             for run in void {
                 eprintln!("{} is void: {}", run.dir.display(), run.void_because().unwrap_or_default());
             }
-            let report = model::report(points(good), costs, &mut |what| eprintln!("predicting {what}"));
+            let report = model::report(points(good), costs, &|what| eprintln!("{what}"));
             let written = model::write(&report, &out).with_context(|| format!("writing {}", out.display()))?;
             println!(
                 "{} figures of {} points: {}",

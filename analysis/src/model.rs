@@ -5,7 +5,8 @@
 
 mod page;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use shardpay_model::{Cores, Costs, Extrapolation, Links, Load, Prediction, Setup, World, extrapolate};
@@ -103,8 +104,8 @@ pub struct Report {
     pub beyond: Vec<Beyond>,
 }
 
-/// Predicts everything. `said` is told what comes next.
-pub fn report(points: Vec<Point>, costs: Costs, said: &mut dyn FnMut(&str)) -> Report {
+/// Predicts everything. `said` is told what comes next and how far it is, by several threads.
+pub fn report(points: Vec<Point>, costs: Costs, said: &(dyn Fn(&str) + Sync)) -> Report {
     let (mut compared, mut left_out) = (Vec::new(), Vec::new());
     let mut asked = Vec::new();
     for point in points {
@@ -113,7 +114,7 @@ pub fn report(points: Vec<Point>, costs: Costs, said: &mut dyn FnMut(&str)) -> R
             Err(why) => left_out.push((point.label.clone(), why)),
         }
     }
-    said(&format!("{} points of runs", asked.len()));
+    said(&format!("predicting {} points of runs", asked.len()));
     let predict = |(point, setup): (Point, Setup)| Compared { predicted: World::run(&setup, &costs), point };
     compared.par_extend(asked.into_par_iter().map(predict));
     let lan = SIMULATED.map(|(committees, members, grain)| Setup {
@@ -123,11 +124,20 @@ pub fn report(points: Vec<Point>, costs: Costs, said: &mut dyn FnMut(&str)) -> R
     let far =
         [Links::region(), Links::aws()].map(|links| Setup { links, ..Setup::saturated(4, 4, Cores::Each(NODE_CORES)) });
     let setups: Vec<Setup> = lan.into_iter().chain(far).collect();
-    said(&format!("{} systems of up to {} nodes", setups.len(), setups.iter().map(Setup::nodes).max().unwrap_or(0)));
+    let largest = setups.iter().map(Setup::nodes).max().unwrap_or(0);
+    said(&format!("predicting {} systems of up to {largest} nodes", setups.len()));
     // largest first: the last one is not what everybody waits for
     let mut order: Vec<usize> = (0..setups.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(setups[*at].nodes()));
-    let one = |at: usize| (at, simulate(setups[at].clone(), &costs));
+    let done = AtomicUsize::new(0);
+    let one = |at: usize| {
+        let (setup, start) = (&setups[at], Instant::now());
+        let simulated = simulate(setup.clone(), &costs);
+        let (count, name) =
+            (done.fetch_add(1, Ordering::Relaxed) + 1, format!("{} × {}", setup.committees, setup.members));
+        said(&format!("[{count}/{}] {name}, {:.0} s", setups.len(), start.elapsed().as_secs_f64()));
+        (at, simulated)
+    };
     let mut simulated: Vec<(usize, Simulated)> = order.into_par_iter().with_max_len(1).map(one).collect();
     simulated.sort_by_key(|(at, _)| *at);
     let simulated = simulated.into_iter().map(|(_, simulated)| simulated).collect();

@@ -55,10 +55,10 @@ enum Command {
         /// The sweep's directory.
         dir: PathBuf,
         /// The bound: 99th percentile in milliseconds.
-        #[arg(long, default_value_t = 5_000.0)]
+        #[arg(long, default_value_t = 5_000.0, value_parser = StepObjective::parse_p99_ms)]
         p99_ms: f64,
         /// Share of a step's rate that must be certified for the step to count.
-        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN)]
+        #[arg(long, default_value_t = StepObjective::CERTIFIED_MIN, value_parser = StepObjective::parse_certified_min)]
         certified_min: f64,
     },
     /// Audits the directory of an earlier run once more.

@@ -2,7 +2,9 @@
 //!
 //! Guarantees: a request names at most [`REQUEST_REFS_MAX`] references, ascending; a reference is asked for
 //! again with doubling waits and another peer each time, so names of blocks that do not exist soon cost
-//! little and never keep others from being asked for. Nothing is due when nothing is missing.
+//! little and never keep others from being asked for. Nothing is due when nothing is missing. Nobody else is
+//! asked before the time that answers of the last one take, which each peer can lengthen for itself only, and not
+//! beyond the longest wait.
 //!
 //! The first to be asked is whoever needs the block to exist: who sent a block that names it as a parent,
 //! or who reported to have it. Then its author, then the others in turn.
@@ -12,16 +14,35 @@ use std::time::Duration;
 
 use shardpay_types::{BlockRef, MemberIndex, REQUEST_REFS_MAX, Round, Timestamp};
 
+use crate::times::PeerTimes;
+
 /// Most requests to one peer at a time; what is left over waits for a short moment.
 const REQUESTS_PER_PEER_MAX: usize = 2;
+/// Askings of a reference whose answers are timed, the last ones.
+const TIMED_MAX: usize = 8;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Ask {
     first: MemberIndex,
     attempts: u32,
     due: Timestamp,
     /// A peer's report only: asked for once, at that peer.
     once: bool,
+    /// Who was asked, and when.
+    asked: Vec<(MemberIndex, Timestamp)>,
+}
+
+impl Ask {
+    const fn new(first: MemberIndex, due: Timestamp, once: bool) -> Self {
+        Self { first, attempts: 0, due, once, asked: Vec::new() }
+    }
+
+    fn note(&mut self, peer: MemberIndex, now: Timestamp) {
+        if self.asked.len() == TIMED_MAX {
+            self.asked.remove(0);
+        }
+        self.asked.push((peer, now));
+    }
 }
 
 /// When to ask again.
@@ -44,6 +65,8 @@ pub(crate) struct Asks {
     refs: BTreeMap<BlockRef, Ask>,
     own: MemberIndex,
     members: usize,
+    /// How long answers take.
+    answers: PeerTimes,
     backoff: Backoff,
     /// Not later than the earliest due.
     due: Option<Timestamp>,
@@ -51,7 +74,7 @@ pub(crate) struct Asks {
 
 impl Asks {
     pub(crate) fn new(own: MemberIndex, members: usize, backoff: Backoff) -> Self {
-        Self { refs: BTreeMap::new(), own, members, backoff, due: None }
+        Self { refs: BTreeMap::new(), own, members, answers: PeerTimes::new(members, backoff.max), backoff, due: None }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -69,21 +92,38 @@ impl Asks {
 
     /// A block is needed: ask for it at `due`, `first` first, until it comes.
     pub(crate) fn need(&mut self, reference: BlockRef, first: MemberIndex, due: Timestamp) {
-        self.add(reference, Ask { first, attempts: 0, due, once: false });
+        self.add(reference, Ask::new(first, due, false));
     }
 
     /// A peer reported a block: ask that peer once.
     pub(crate) fn reported(&mut self, reference: BlockRef, by: MemberIndex, due: Timestamp) {
         if !self.refs.contains_key(&reference) {
-            self.add(reference, Ask { first: by, attempts: 0, due, once: true });
+            self.add(reference, Ask::new(by, due, true));
         }
     }
 
     fn add(&mut self, reference: BlockRef, ask: Ask) {
+        let (once, due) = (ask.once, ask.due);
         let kept = self.refs.entry(reference).or_insert(ask);
-        kept.once = kept.once && ask.once;
-        kept.due = kept.due.min(ask.due);
+        kept.once = kept.once && once;
+        // not before the answer that is under way
+        let answered_by = kept.asked.last().map_or(due, |(peer, at)| at.after(self.answers.long(*peer)));
+        kept.due = kept.due.min(due.max(answered_by));
         self.due = Some(self.due.map_or(kept.due, |due| due.min(kept.due)));
+    }
+
+    /// How long to wait for something that is probably on its way, before that peer is asked for it: half as long as its
+    /// answers take, `least` at least.
+    pub(crate) fn in_flight(&self, peer: MemberIndex, least: Duration) -> Duration {
+        (self.answers.usual(peer) / 2).max(least)
+    }
+
+    /// A peer answered. What it was not asked for says nothing.
+    pub(crate) fn answered(&mut self, now: Timestamp, from: MemberIndex, reference: &BlockRef) {
+        let asked = self.refs.get(reference).and_then(|ask| ask.asked.iter().rfind(|(peer, _)| *peer == from));
+        if let Some((_, at)) = asked {
+            self.answers.note(from, now.since(*at));
+        }
     }
 
     /// A block came, or is not needed any more.
@@ -121,8 +161,9 @@ impl Asks {
                 continue;
             }
             refs.push(*reference);
-            ask.due = now.after(self.backoff.wait(ask.attempts));
+            ask.due = now.after(self.backoff.wait(ask.attempts).max(self.answers.long(peer)));
             ask.attempts += 1;
+            ask.note(peer, now);
             if ask.once {
                 asked_once.push(*reference);
             }
@@ -147,4 +188,94 @@ fn choose(ask: &Ask, author: MemberIndex, own: MemberIndex, members: usize) -> O
     };
     let from = wanted?.index();
     (0..members).filter_map(|n| MemberIndex::new((from + n) % members)).find(|peer| *peer != own)
+}
+
+#[cfg(test)]
+mod tests {
+    use shardpay_types::BlockDigest;
+
+    use super::*;
+
+    const BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(2) };
+
+    fn member(index: usize) -> MemberIndex {
+        MemberIndex::at(index)
+    }
+
+    fn block(round: u64) -> BlockRef {
+        BlockRef { round: Round::new(round), author: member(2), digest: BlockDigest([round as u8; 32]) }
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    /// Whom it asks at that time.
+    fn asked(asks: &mut Asks, ms: u64) -> Vec<usize> {
+        asks.poll(at(ms)).into_iter().map(|(peer, _)| peer.index()).collect()
+    }
+
+    /// Member 1 answers ten times, each time after so many milliseconds.
+    fn answering_after(took_ms: u64) -> Asks {
+        let mut asks = Asks::new(member(0), 4, BACKOFF);
+        for turn in 0..10 {
+            let (block, start) = (block(turn), turn * 10_000);
+            asks.need(block, member(1), at(start));
+            assert_eq!(asked(&mut asks, start), [1]);
+            asks.answered(at(start + took_ms), member(1), &block);
+            asks.cancel(&block);
+        }
+        asks
+    }
+
+    #[test]
+    fn who_answers_late_is_given_the_time_and_then_another_is_asked() {
+        let mut asks = answering_after(700);
+        asks.need(block(50), member(1), at(200_000));
+        assert_eq!(asked(&mut asks, 200_000), [1]);
+        // others name it as well
+        asks.need(block(50), member(3), at(200_100));
+        assert!(asked(&mut asks, 200_650).is_empty());
+        assert_eq!(asked(&mut asks, 201_400), [2], "its author, after what answers of the first take");
+    }
+
+    #[test]
+    fn who_never_answered_is_not_waited_for() {
+        let mut asks = answering_after(700);
+        asks.need(block(50), member(3), at(200_000));
+        assert_eq!(asked(&mut asks, 200_000), [3]);
+        assert!(asked(&mut asks, 200_090).is_empty());
+        assert_eq!(asked(&mut asks, 200_100), [2]);
+        // somebody names it who may have it: the usual wait is not over yet, but nobody is known to be about to answer
+        asks.need(block(50), member(1), at(200_125));
+        assert!(!asked(&mut asks, 200_125).is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_another_was_asked_counts_from_its_own_asking() {
+        let mut asks = Asks::new(member(0), 4, BACKOFF);
+        asks.need(block(1), member(1), at(1_000));
+        assert_eq!(asked(&mut asks, 1_000), [1]);
+        assert_eq!(asked(&mut asks, 1_100), [2]);
+        asks.answered(at(1_400), member(1), &block(1));
+        asks.answered(at(1_401), member(3), &block(1));
+        assert_eq!(asks.answers.usual(member(1)), Duration::from_millis(400));
+        assert_eq!(asks.answers.usual(member(3)), Duration::ZERO, "it was not asked");
+    }
+
+    #[test]
+    fn a_liar_is_waited_for_at_most_the_longest_wait() {
+        let mut asks = answering_after(9_000);
+        asks.need(block(50), member(1), at(200_000));
+        assert_eq!(asked(&mut asks, 200_000), [1]);
+        assert_eq!(asked(&mut asks, 202_000), [2]);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_waited_for_half_as_long_as_an_answer_takes() {
+        let asks = answering_after(700);
+        let least = Duration::from_millis(25);
+        assert_eq!(asks.in_flight(member(1), least), Duration::from_millis(350));
+        assert_eq!(asks.in_flight(member(3), least), least);
+    }
 }

@@ -132,7 +132,7 @@ impl Dag {
             rule: CommitRule::new(config.rules, members),
             waiting: Waiting::new(members),
             asks: Asks::new(config.own, members, backoff),
-            peers: Peers::new(members),
+            peers: Peers::new(members, config.sync_retry_max),
             pacemaker: Pacemaker::new(now),
             commits: Commits::default(),
             own: OwnChain {

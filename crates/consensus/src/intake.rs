@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use shardpay_crypto::SealedBlock;
 use shardpay_types::{BlockRef, EquivocationProof, MemberIndex, Round, Timestamp};
@@ -48,12 +49,29 @@ impl Dag {
             }
             return;
         }
+        if requested {
+            self.asks.answered(now, from, &reference);
+        } else if reference.author == from {
+            self.note_lateness(now, &block);
+        }
         let asked = self.was_asked_for(&reference);
         if self.wanted(now, &block, asked) {
             self.take(now, Source::Peer(from), block);
         } else {
             self.counts.dropped_blocks += 1;
         }
+    }
+
+    /// A peer's new block shows which own block it has seen: so much later than we made the one after that. (Later than
+    /// that one itself would count the time in which nobody had anything to do.)
+    fn note_lateness(&mut self, now: Timestamp, block: &SealedBlock) {
+        let own = self.config.own;
+        let seen = block.block().parents.iter().filter(|parent| parent.author == own).map(|parent| parent.round).max();
+        let Some(seen) = seen else { return };
+        // of blocks that are gone it is known only that they are older
+        let next = self.store.first_in_slot(seen.max(self.store.gc_round()).next(), own);
+        let late = next.map_or(Duration::ZERO, |next| now.since(next.accepted_at));
+        self.peers.late.note(block.reference().author, late);
     }
 
     fn held(&self, reference: &BlockRef) -> bool {
@@ -148,7 +166,8 @@ impl Dag {
         for parent in missing.iter().filter(|parent| self.waiting.get(parent).is_none()) {
             // A parent one round below a pushed block is probably on its way.
             let in_flight = parent.round == before && !asked && source != Source::Stored;
-            let due = if in_flight { now.after(self.config.sync_retry / 4) } else { now };
+            let wait = if in_flight { self.asks.in_flight(first, self.config.sync_retry / 4) } else { Duration::ZERO };
+            let due = now.after(wait);
             self.asks.need(*parent, first, due);
         }
         let evicted = self.waiting.insert(block, asked, missing);

@@ -15,6 +15,7 @@ mod proposer;
 mod recovery;
 mod serve;
 mod store;
+mod times;
 mod validity;
 mod waiting;
 

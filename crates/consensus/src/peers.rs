@@ -1,20 +1,30 @@
 //! What each peer is known to have, and what was pushed to it.
 //!
 //! Guarantees: a block is pushed to a peer as an ancestor at most once between two of the peer's own
-//! reports, and only when the peer has shown that it lacks it; a peer that is silent costs nothing.
+//! reports, and not again while the peer may not have seen it yet; and only when the peer has shown that it lacks it.
+//! A peer that is silent costs nothing.
 //!
 //! One round per (peer, author) is kept: an author's blocks form a chain, so who knows one knows those
 //! before. Twins break the chain; they are fetched by digest, never pushed.
 
+use std::time::Duration;
+
 use shardpay_types::{BlockRef, MemberIndex, Round, Timestamp};
 
 use crate::store::{BlockId, Store};
+use crate::times::PeerTimes;
 
 /// Rounds known to each peer, per author.
 #[derive(Debug)]
 pub(crate) struct Peers {
     known: Vec<Vec<Round>>,
     pushed: Vec<Vec<Round>>,
+    /// Since when `pushed` is counted, per peer.
+    since: Vec<Timestamp>,
+    /// When own blocks were last sent because a peer repeated its own.
+    answered: Vec<Option<Timestamp>>,
+    /// How long it takes until a peer is seen to have what was sent, beyond the usual round.
+    pub(crate) late: PeerTimes,
 }
 
 /// How much to push.
@@ -27,9 +37,16 @@ pub(crate) struct PushLimit {
 }
 
 impl Peers {
-    pub(crate) fn new(members: usize) -> Self {
+    /// Nobody is taken to be later than `late_max`.
+    pub(crate) fn new(members: usize, late_max: Duration) -> Self {
         let none = || vec![vec![Round::ZERO; members]; members];
-        Self { known: none(), pushed: none() }
+        Self {
+            known: none(),
+            pushed: none(),
+            since: vec![Timestamp::ZERO; members],
+            answered: vec![None; members],
+            late: PeerTimes::new(members, late_max),
+        }
     }
 
     /// The peer has a block.
@@ -49,18 +66,34 @@ impl Peers {
         self.known.get(peer.index()).and_then(|of| of.get(peer.index())).copied().unwrap_or_default()
     }
 
-    /// The peer told what it has: this counts, whatever was known or pushed before.
-    pub(crate) fn reported(&mut self, peer: MemberIndex, highest: &[BlockRef]) {
-        let Some(known) = self.known.get_mut(peer.index()) else { return };
+    /// Whether a peer that repeats its own block is answered now: once in `period`, however many it repeats.
+    pub(crate) fn answers_repeat(&mut self, now: Timestamp, peer: MemberIndex, period: Duration) -> bool {
+        let Some(answered) = self.answered.get_mut(peer.index()) else { return false };
+        let due = answered.is_none_or(|at| at.after(period) <= now);
+        if due {
+            *answered = Some(now);
+        }
+        due
+    }
+
+    /// The peer told what it has: this counts, whatever was known before. What was pushed before and is not among it is
+    /// lost once the peer must have seen it.
+    pub(crate) fn reported(&mut self, now: Timestamp, peer: MemberIndex, highest: &[BlockRef]) {
+        let (index, late) = (peer.index(), self.late.long(peer));
+        let (Some(known), Some(pushed), Some(since)) =
+            (self.known.get_mut(index), self.pushed.get_mut(index), self.since.get_mut(index))
+        else {
+            return;
+        };
         known.fill(Round::ZERO);
         for block in highest {
             if let Some(round) = known.get_mut(block.author.index()) {
                 *round = block.round;
             }
         }
-        let known = known.clone();
-        if let Some(pushed) = self.pushed.get_mut(peer.index()) {
-            *pushed = known;
+        if now >= since.after(late) {
+            *since = now;
+            pushed.clone_from(known);
         }
     }
 

@@ -79,13 +79,12 @@ impl Dag {
         let members = self.members();
         let highest: Vec<BlockRef> =
             highest.iter().filter(|block| block.author.index() < members).take(members).copied().collect();
-        self.peers.reported(from, &highest);
+        self.peers.reported(now, from, &highest);
+        let on_its_way = self.config.leader_timeout.max(self.peers.late.long(from));
         let limit = PushLimit {
             total: PUSH_BLOCKS_MAX,
             per_author: ANCESTORS_MAX,
-            accepted_by: Timestamp::from_micros(
-                now.micros().saturating_sub(self.config.leader_timeout.as_micros() as u64),
-            ),
+            accepted_by: Timestamp::from_micros(now.micros().saturating_sub(on_its_way.as_micros() as u64)),
         };
         let blocks = self.lacking(from, self.store.top(), limit);
         self.send(from, blocks, false);
@@ -101,7 +100,8 @@ impl Dag {
         let within = highest.iter().filter(|block| block.round > gc_round && block.round <= horizon);
         let lacked: Vec<BlockRef> = within.filter(|block| self.block(block).is_none()).copied().collect();
         // What was just made is on its way here.
-        let due = if self.stage.awaiting.is_some() { now } else { now.after(self.config.sync_retry / 2) };
+        let in_flight = || self.asks.in_flight(from, self.config.sync_retry / 2);
+        let due = if self.stage.awaiting.is_some() { now } else { now.after(in_flight()) };
         for reference in &lacked {
             self.asks.reported(*reference, from, due);
         }
@@ -142,6 +142,10 @@ impl Dag {
         let settled = self.config.leader_timeout / 2;
         let old = self.store.find(repeated).and_then(|id| self.store.entry(id));
         if repeated.author != from || old.is_none_or(|entry| entry.accepted_at.after(settled) > now) {
+            return;
+        }
+        let period = settled.max(self.peers.late.long(from));
+        if !self.peers.answers_repeat(now, from, period) {
             return;
         }
         let latest = self.own.latest.round;

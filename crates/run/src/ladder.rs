@@ -30,6 +30,18 @@ impl StepObjective {
     pub const fn of(p99_ms_max: f64) -> Self {
         Self { p99_ms_max, certified_min: Self::CERTIFIED_MIN }
     }
+
+    /// Reads a bound in milliseconds, as given on a command line.
+    pub fn parse_p99_ms(text: &str) -> Result<f64, String> {
+        let bound = text.parse().map_err(|_| "not a number of milliseconds".to_owned())?;
+        if bound > 0.0 && f64::is_finite(bound) { Ok(bound) } else { Err("a bound above 0 is needed".to_owned()) }
+    }
+
+    /// Reads a share, as given on a command line.
+    pub fn parse_certified_min(text: &str) -> Result<f64, String> {
+        let share = text.parse().map_err(|_| "not a number".to_owned())?;
+        if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("a share from 0 to 1 is needed".to_owned()) }
+    }
 }
 
 /// One rate of a ladder.
@@ -100,6 +112,18 @@ pub fn ladder(spec: &Spec, intervals: &[LatencyInterval]) -> Option<Vec<Step>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_bounds_and_shares_that_a_step_can_keep_are_read() {
+        assert_eq!(StepObjective::parse_p99_ms("2500"), Ok(2_500.0));
+        assert_eq!(StepObjective::parse_certified_min("0.95"), Ok(0.95));
+        for text in ["0", "-1", "NaN", "inf", "", "5s"] {
+            assert!(StepObjective::parse_p99_ms(text).is_err(), "{text}");
+        }
+        for text in ["-0.1", "1.5", "90", "NaN", ""] {
+            assert!(StepObjective::parse_certified_min(text).is_err(), "{text}");
+        }
+    }
 
     fn step(asked: f64, certified: f64, p99_ms: f64) -> Step {
         Step { asked, certified, p99_ms }

@@ -127,7 +127,7 @@ impl Search {
             }
         }
         if let Phase::Bisect { passed, failed } = self.phase
-            && failed / passed <= 1.0 + self.options.bracket
+            && self.is_narrow(passed, failed)
         {
             // the one measurement that each end has counts with the repeats
             let ladder = Ladder { base: passed, top: failed };
@@ -135,6 +135,10 @@ impl Search {
             self.phase = Phase::Confirm { ladder, lower: 0, upper: 2 };
         }
         self.next = self.decide();
+    }
+
+    fn is_narrow(&self, lower: f64, upper: f64) -> bool {
+        upper / lower <= 1.0 + self.options.bracket
     }
 
     fn class(&self, rung: i32) -> Class {
@@ -173,10 +177,12 @@ impl Search {
         let tally = |rungs: &BTreeMap<i32, Tally>, rung| rungs.get(&rung).copied().unwrap_or_default();
         for moves in 0..=MOVES_MAX {
             let (below, above) = (self.class(lower), self.class(upper));
+            // an end that is neither moves outwards; the other one follows where it is open, but not to a rung that is neither
+            let follows = |class, rung| class == Class::Open && self.class(rung) != Class::Mixed;
             if below == Class::Mixed {
-                (lower, upper) = (lower - 1, if above == Class::Open { lower + 1 } else { upper });
+                (lower, upper) = (lower - 1, if follows(above, lower + 1) { lower + 1 } else { upper });
             } else if above == Class::Mixed {
-                (lower, upper) = (if below == Class::Open { upper - 1 } else { lower }, upper + 1);
+                (lower, upper) = (if follows(below, upper - 1) { upper - 1 } else { lower }, upper + 1);
             } else if below == Class::Fail || tally(&self.rungs, lower).failed > spare {
                 (lower, upper) = (lower - 2, lower);
             } else if above == Class::Pass || tally(&self.rungs, upper).passed > spare {
@@ -200,7 +206,8 @@ impl Search {
     fn bracket(&self, ladder: Ladder, (lower, upper): (i32, i32)) -> Bracket {
         let end = |rung| (ladder.rate(rung), self.rungs.get(&rung).copied().unwrap_or_default());
         let confirmed = self.class(lower) == Class::Pass && self.class(upper) == Class::Fail;
-        Bracket { lower: end(lower), upper: end(upper), resolved: confirmed && (1..=2).contains(&(upper - lower)) }
+        let (lower, upper) = (end(lower), end(upper));
+        Bracket { lower, upper, resolved: confirmed && self.is_narrow(lower.0, upper.0) }
     }
 
     /// When the measurements are used up: the highest rung that leans to passing below the lowest that leans to failing.

@@ -104,6 +104,34 @@ fn a_system_that_passes_nothing_or_everything_is_given_up() {
     assert!(matches!(System::new(1e300, 0.0, 0).search(50.0).0, Step::GaveUp(why) if why.contains("too many")));
 }
 
+/// Outcomes of a real search. Two rates in the middle neither passed nor failed, and the search walked to and fro between
+/// them; those outside make a bracket.
+#[test]
+fn rates_that_neither_pass_nor_fail_stay_inside_the_bracket() {
+    let mut outcomes: BTreeMap<i64, Vec<bool>> = [
+        (9_476, "F"),
+        (7_581, "F"),
+        (6_781, "F"),
+        (6_413, "F"),
+        (6_236, "FF"),
+        (6_150, "FPF"),
+        (6_065, "PFFF"),
+        (5_981, "FPPF"),
+        (5_898, "PFPPF"),
+        (5_816, "PFP"),
+    ]
+    .map(|(rate, outcomes)| (rate, outcomes.chars().rev().map(|outcome| outcome == 'P').collect()))
+    .into();
+    let mut search = Search::new(&options(), 9_476.11);
+    while let Step::Measure { rate, .. } = search.next() {
+        let known = outcomes.get_mut(&(rate.round() as i64)).and_then(Vec::pop);
+        search.record(known.unwrap_or(rate < 5_950.0));
+    }
+    let bracket = found(search.next());
+    assert!(bracket.resolved, "{bracket:?}");
+    assert_eq!((bracket.lower.0.round(), bracket.upper.0.round()), (5_816.0, 6_065.0), "4.3 % apart");
+}
+
 #[test]
 fn a_one_percent_noise_is_resolved_most_times_and_brackets_the_knee() {
     let mut right = 0;

@@ -33,6 +33,8 @@ pub struct Options {
     pub seed: u64,
     /// Latency of a message, drawn evenly.
     pub latency_ms: std::ops::RangeInclusive<u64>,
+    /// A member whose queue is long: it sees everything so many milliseconds later.
+    pub slow: Option<(usize, u64)>,
     pub loss_percent: usize,
     pub execution_ms: u64,
     pub heartbeat_ms: u64,
@@ -40,7 +42,7 @@ pub struct Options {
 
 impl Options {
     pub fn new(members: usize) -> Self {
-        Self { members, seed: 1, latency_ms: 2..=9, loss_percent: 0, execution_ms: 1, heartbeat_ms: 500 }
+        Self { members, seed: 1, latency_ms: 2..=9, slow: None, loss_percent: 0, execution_ms: 1, heartbeat_ms: 500 }
     }
 }
 
@@ -188,7 +190,8 @@ impl Net {
             return;
         }
         let (least, most) = (*self.options.latency_ms.start(), *self.options.latency_ms.end());
-        let delay = least + self.chance.next() % (most - least + 1);
+        let queue = self.options.slow.filter(|(member, _)| *member == to).map_or(0, |(_, ms)| ms);
+        let delay = queue + least + self.chance.next() % (most - least + 1);
         self.schedule(delay, Event::Deliver { from, to, message });
     }
 
