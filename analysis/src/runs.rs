@@ -180,18 +180,20 @@ pub(crate) fn rate_label(rate: &Rate) -> String {
 
 /// `12,345` or, for a number that is not whole, `12.5`.
 pub(crate) fn thousands(number: f64) -> String {
-    if number.fract() != 0.0 || number.abs() >= 1e15 {
+    let size = number.abs();
+    if size >= 1e15 || (size < 100.0 && number.fract() != 0.0) {
         return number.to_string();
     }
-    let digits = format!("{:.0}", number.abs());
-    let mut text = String::new();
+    let text = if number.fract() == 0.0 { format!("{size:.0}") } else { format!("{size:.1}") };
+    let (digits, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
+    let mut text = String::from(if number < 0.0 { "-" } else { "" });
     for (index, digit) in digits.chars().enumerate() {
         if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
     }
-    if number < 0.0 { format!("-{text}") } else { text }
+    text + rest
 }
 
 /// `4 × 4 nodes, 2,000/s` and what else usually tells a point from the others.
@@ -213,4 +215,25 @@ pub(crate) fn label(spec: &Spec) -> String {
         label += ", with faults";
     }
     label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thousands;
+
+    #[test]
+    fn numbers_are_grouped_and_have_no_more_digits_than_they_need() {
+        let cases = [
+            (0.0, "0"),
+            (0.25, "0.25"),
+            (12.5, "12.5"),
+            (999.96, "1,000.0"),
+            (7_580.887_999, "7,580.9"),
+            (1_234_567.0, "1,234,567"),
+            (-1_234.0, "-1,234"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(thousands(number), text);
+        }
+    }
 }

@@ -13,11 +13,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use shardpay_run::{BackendKind, FaultAction};
 
 use crate::backend::{Action, Backend, BackendError, Ended, Launch, State};
-use crate::procfs::{ProcessId, Usage};
+use crate::procfs::{ProcessId, STARTED_BY_VARIABLE, Usage};
 use crate::server::Server;
 
 /// How often it is looked whether a killed process has ended.
@@ -149,6 +149,22 @@ impl Drop for Local {
     }
 }
 
+/// Kills what a testbed that is gone had started, also what it had no time to note.
+pub fn kill_marked(owner: ProcessId) {
+    let deadline = Instant::now() + KILL_WAIT_MAX;
+    loop {
+        let marked = owner.marked();
+        if marked.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        for pid in marked.iter().filter_map(|process| Pid::from_raw(process.pid)) {
+            // it may end at this very moment; whether it did is looked at again
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(REAP_POLL);
+    }
+}
+
 fn spawn(launch: &Launch) -> io::Result<Process> {
     let log = append_to(&launch.log)?;
     let output = launch.output.as_deref().map_or_else(|| log.try_clone(), append_to)?;
@@ -156,6 +172,7 @@ fn spawn(launch: &Launch) -> io::Result<Process> {
         .args(&launch.args)
         // the log is a file
         .env("NO_COLOR", "1")
+        .env(STARTED_BY_VARIABLE, ProcessId::own()?.mark())
         .stdin(Stdio::null())
         .stdout(output)
         .stderr(log)

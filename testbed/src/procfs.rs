@@ -14,6 +14,9 @@ const TICK_US: u64 = 10_000;
 /// Blocks of `stat(2)`, whatever the file system's own size is.
 const STAT_BLOCK_BYTES: u64 = 512;
 
+/// Environment variable in which a process names the testbed that started it.
+pub const STARTED_BY_VARIABLE: &str = "SHARDPAY_STARTED_BY";
+
 /// A process, told from later ones with the same id by the time it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -49,6 +52,24 @@ impl ProcessId {
     /// This process.
     pub fn own() -> io::Result<Self> {
         Self::of(i32::try_from(std::process::id()).map_err(io::Error::other)?)
+    }
+
+    /// What the processes that it starts carry in [`STARTED_BY_VARIABLE`].
+    pub fn mark(&self) -> String {
+        format!("{}.{}", self.pid, self.started_ticks)
+    }
+
+    /// The processes alive that carry its mark, as far as this user may see them.
+    pub fn marked(&self) -> Vec<Self> {
+        let entry = format!("{STARTED_BY_VARIABLE}={}", self.mark());
+        let carries = |pid: &i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == entry.as_bytes())
+        };
+        let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+        let pids = processes.flatten().filter_map(|process| process.file_name().to_str()?.parse().ok());
+        let marked = pids.filter(carries).filter_map(|pid| Self::of(pid).ok());
+        marked.filter(Self::is_alive).collect()
     }
 
     /// Whether it runs (or is paused): not gone, not a zombie, not another one with its number.

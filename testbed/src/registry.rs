@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::backend::Launch;
 use crate::control::Control;
 use crate::disk;
+use crate::local;
 use crate::procfs::ProcessId;
 use crate::server::Server;
 
@@ -161,8 +162,12 @@ impl Registry {
     pub fn reap(&self) -> Result<Vec<String>, RegistryError> {
         let mut reaped = Vec::new();
         for cluster in self.list()? {
-            if cluster.owner.is_some_and(|owner| !owner.is_alive()) {
+            if let Some(owner) = cluster.owner
+                && !owner.is_alive()
+            {
                 Control::adopt(&cluster).kill_all();
+                // what was started in the moment in which its testbed ended stands in no file
+                local::kill_marked(owner);
                 disk::abandon(&cluster.dir)
                     .map_err(|source| RegistryError::Io { path: cluster.dir.clone(), source })?;
                 self.remove(&cluster.name)?;
@@ -197,6 +202,7 @@ mod tests {
     use super::*;
     use crate::backend::Backend as _;
     use crate::local::Local;
+    use crate::procfs::STARTED_BY_VARIABLE;
 
     fn cluster(name: &str, owner: Option<ProcessId>, processes: BTreeMap<Server, ProcessId>) -> Cluster {
         let signaler = "http://127.0.0.1:1".to_owned();
@@ -258,7 +264,10 @@ mod tests {
         registry.save(&cluster("abandoned", Some(gone), abandoned.ids())).unwrap();
         registry.save(&cluster("owned", Some(own), owned.ids())).unwrap();
         registry.save(&cluster("up", None, up.ids())).unwrap();
+        let mut unnoted =
+            std::process::Command::new("sleep").arg("60").env(STARTED_BY_VARIABLE, gone.mark()).spawn().unwrap();
         assert_eq!(registry.reap().unwrap(), ["abandoned"]);
+        assert!(unnoted.try_wait().unwrap().is_some(), "started by the testbed that is gone, and in no file");
         let alive = |local: &Local| local.ids()[&Server::Signaler].is_alive();
         assert_eq!([&abandoned, &owned, &up].map(alive), [false, true, true]);
         assert_eq!(registry.list().unwrap().len(), 2);

@@ -10,7 +10,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// Asks for `path` by HTTP, which must be answered with 200.
 pub fn ask(listen: SocketAddr, path: &str) -> io::Result<()> {
     let mut stream = connect(listen)?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {listen}\r\n\r\n")?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {listen}\r\n\r\n").as_bytes())?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;
     if answer.ends_with(b" 200") {
@@ -37,9 +37,13 @@ mod tests {
         let listen = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut asked = [0; 64];
-            let count = stream.read(&mut asked).unwrap();
-            assert!(asked[..count].starts_with(b"GET /health HTTP/1.0\r\n"));
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                asked.extend(byte);
+            }
+            assert!(asked.starts_with(b"GET /health HTTP/1.0\r\n"));
             stream.write_all(answer).unwrap();
         });
         let outcome = ask(listen, "/health");

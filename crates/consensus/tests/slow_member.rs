@@ -15,7 +15,6 @@ fn a_slow_member_gets_few_blocks_twice() {
         let (sent, made) = (net.blocks_to[3], made_by_others(&net));
         load(&mut net, 200..1_000);
         let (sent, made) = (net.blocks_to[3] - sent, made_by_others(&net) - made);
-        println!("{late_ms} ms late: {sent} blocks sent of {made}");
         assert!(made > 500, "{made}");
         assert!(sent * 4 < made * 5, "{late_ms} ms late: {sent} blocks sent of {made}");
         assert!(net.run_until(20_000, |net| net.all_have(999)));

@@ -11,8 +11,6 @@ use shardpay_run::{KneeOptions, MeasurementStage};
 
 /// Below this a system that passes nothing is given up.
 const RATE_MIN: f64 = 1.0;
-/// Moves of the bracket's ends between two measurements; more mean that the outcomes contradict each other.
-const MOVES_MAX: usize = 64;
 
 /// What to do next.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -71,7 +69,7 @@ impl Ladder {
 enum Phase {
     Bracket { passed: Option<f64>, failed: Option<f64>, rate: f64 },
     Bisect { passed: f64, failed: f64 },
-    Confirm { ladder: Ladder, lower: i32, upper: i32 },
+    Confirm { ladder: Ladder },
 }
 
 /// What the measurements at a rung say.
@@ -80,8 +78,6 @@ enum Class {
     Open,
     Pass,
     Fail,
-    /// Neither can be reached any more.
-    Mixed,
 }
 
 /// A search.
@@ -120,8 +116,10 @@ impl Search {
                 }
             }
             Phase::Bisect { passed: below, failed: above } => *(if passed { below } else { above }) = rate,
-            Phase::Confirm { ladder, lower, upper } => {
-                let rung = if rate == ladder.rate(*lower) { *lower } else { *upper };
+            Phase::Confirm { ladder } => {
+                let ladder = *ladder;
+                let (lower, upper) = self.candidate(ladder);
+                let rung = if rate == ladder.rate(lower) { lower } else { upper };
                 let tally = self.rungs.entry(rung).or_default();
                 *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
             }
@@ -132,7 +130,7 @@ impl Search {
             // the one measurement that each end has counts with the repeats
             let ladder = Ladder { base: passed, top: failed };
             self.rungs = [(0, Tally { passed: 1, failed: 0 }), (2, Tally { passed: 0, failed: 1 })].into();
-            self.phase = Phase::Confirm { ladder, lower: 0, upper: 2 };
+            self.phase = Phase::Confirm { ladder };
         }
         self.next = self.decide();
     }
@@ -142,21 +140,20 @@ impl Search {
     }
 
     fn class(&self, rung: i32) -> Class {
-        let Tally { passed, failed } = self.rungs.get(&rung).copied().unwrap_or_default();
+        let Tally { passed, failed } = self.tally(rung);
         let (needed, repeats) = (self.options.needed, self.options.repeats);
-        let spare = repeats - needed;
-        if passed > spare && failed > spare {
-            Class::Mixed
-        } else if passed + failed < repeats {
+        if passed + failed < repeats {
             Class::Open
         } else if passed >= needed {
             Class::Pass
-        } else {
+        } else if failed >= needed {
             Class::Fail
+        } else {
+            Class::Open
         }
     }
 
-    fn decide(&mut self) -> Step {
+    fn decide(&self) -> Step {
         let over = self.made >= self.options.measurements_max;
         match self.phase {
             Phase::Bracket { .. } | Phase::Bisect { .. } if over => {
@@ -167,44 +164,60 @@ impl Search {
             Phase::Bisect { passed, failed } => {
                 Step::Measure { rate: (passed * failed).sqrt(), stage: MeasurementStage::Bisect }
             }
-            Phase::Confirm { ladder, lower, upper } => self.confirm(ladder, (lower, upper), over),
+            Phase::Confirm { ladder } => self.confirm(ladder, over),
         }
     }
 
-    /// Moves the ends to where they may still be confirmed, and measures the one that knows less.
-    fn confirm(&mut self, ladder: Ladder, (mut lower, mut upper): (i32, i32), over: bool) -> Step {
-        let spare = self.options.repeats - self.options.needed;
-        let tally = |rungs: &BTreeMap<i32, Tally>, rung| rungs.get(&rung).copied().unwrap_or_default();
-        for moves in 0..=MOVES_MAX {
-            let (below, above) = (self.class(lower), self.class(upper));
-            // an end that is neither moves outwards; the other one follows where it is open, but not to a rung that is neither
-            let follows = |class, rung| class == Class::Open && self.class(rung) != Class::Mixed;
-            if below == Class::Mixed {
-                (lower, upper) = (lower - 1, if follows(above, lower + 1) { lower + 1 } else { upper });
-            } else if above == Class::Mixed {
-                (lower, upper) = (if follows(below, upper - 1) { upper - 1 } else { lower }, upper + 1);
-            } else if below == Class::Fail || tally(&self.rungs, lower).failed > spare {
-                (lower, upper) = (lower - 2, lower);
-            } else if above == Class::Pass || tally(&self.rungs, upper).passed > spare {
-                (lower, upper) = (upper, upper + 2);
-            } else if below == Class::Pass && above == Class::Fail {
-                return Step::Found(self.bracket(ladder, (lower, upper)));
-            } else {
-                self.phase = Phase::Confirm { ladder, lower, upper };
-                if over || moves == MOVES_MAX {
-                    break;
-                }
-                let made = |rung| tally(&self.rungs, rung).passed + tally(&self.rungs, rung).failed;
-                let first = below != Class::Pass && (above == Class::Fail || made(lower) <= made(upper));
-                let rate = ladder.rate(if first { lower } else { upper });
-                return Step::Measure { rate, stage: MeasurementStage::Confirm };
-            }
+    /// Measures the ends of the pair that speaks best for itself: the one of which less is known.
+    fn confirm(&self, ladder: Ladder, over: bool) -> Step {
+        let (lower, upper) = self.candidate(ladder);
+        let (below, above) = (self.class(lower), self.class(upper));
+        if below == Class::Pass && above == Class::Fail {
+            return Step::Found(self.bracket(ladder, (lower, upper)));
         }
-        Step::Found(self.best(ladder))
+        if over {
+            return Step::Found(self.best(ladder));
+        }
+        let made = |rung| self.tally(rung).passed + self.tally(rung).failed;
+        let first = below != Class::Pass && (above == Class::Fail || made(lower) <= made(upper));
+        let rate = ladder.rate(if first { lower } else { upper });
+        Step::Measure { rate, stage: MeasurementStage::Confirm }
+    }
+
+    /// Of all pairs of which the lower can still be confirmed to pass and the upper to fail: the one that most measurements
+    /// agree with (up to the lower they passed, from the upper on they failed), then one that is narrow enough, then the one
+    /// of which most is known, then the widest.
+    fn candidate(&self, ladder: Ladder) -> (i32, i32) {
+        let spare = self.options.repeats - self.options.needed;
+        let first = self.rungs.keys().next().map_or(0, |rung| rung - 2);
+        let last = self.rungs.keys().next_back().map_or(2, |rung| rung + 2);
+        let agree = |lower: i32, upper: i32| -> i64 {
+            let says = |rung: i32, Tally { passed, failed }: &Tally| match (*passed as i64, *failed as i64) {
+                (passed, failed) if rung <= lower => passed - failed,
+                (passed, failed) if rung >= upper => failed - passed,
+                _ => 0,
+            };
+            self.rungs.iter().map(|(rung, tally)| says(*rung, tally)).sum()
+        };
+        let made = |rung| self.tally(rung).passed + self.tally(rung).failed;
+        let lowers = (first..last).filter(|rung| self.tally(*rung).failed <= spare);
+        let uppers = |lower: i32| (lower + 1..=last).filter(|rung| self.tally(*rung).passed <= spare);
+        let pairs = lowers.flat_map(|lower| uppers(lower).map(move |upper| (lower, upper)));
+        // nothing is known of the rungs outside, so that there always is a pair
+        let best = pairs.max_by_key(|(lower, upper)| {
+            let narrow = self.is_narrow(ladder.rate(*lower), ladder.rate(*upper));
+            let width = if narrow { upper - lower } else { lower - upper };
+            (agree(*lower, *upper), narrow, made(*lower) + made(*upper), width)
+        });
+        best.unwrap_or((first, last))
+    }
+
+    fn tally(&self, rung: i32) -> Tally {
+        self.rungs.get(&rung).copied().unwrap_or_default()
     }
 
     fn bracket(&self, ladder: Ladder, (lower, upper): (i32, i32)) -> Bracket {
-        let end = |rung| (ladder.rate(rung), self.rungs.get(&rung).copied().unwrap_or_default());
+        let end = |rung| (ladder.rate(rung), self.tally(rung));
         let confirmed = self.class(lower) == Class::Pass && self.class(upper) == Class::Fail;
         let (lower, upper) = (end(lower), end(upper));
         Bracket { lower, upper, resolved: confirmed && self.is_narrow(lower.0, upper.0) }
