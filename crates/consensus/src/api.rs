@@ -70,9 +70,10 @@ pub struct Config {
     pub leader_timeout: Duration,
     /// Longest leader timeout (10 s).
     pub leader_timeout_max: Duration,
-    /// First wait before a missing parent is asked for again; doubles, to [`Self::sync_retry_max`].
+    /// First wait before a missing parent is asked for again; doubles, to [`Self::sync_retry_max`]. Longer where answers
+    /// take longer.
     pub sync_retry: Duration,
-    /// Longest wait before a missing parent is asked for again.
+    /// Longest wait before a missing parent is asked for again, and longest that a peer is taken to be late.
     pub sync_retry_max: Duration,
     /// Commits handed out and not yet executed at which output pauses.
     pub execution_queue_max: usize,

@@ -2,8 +2,8 @@
 //!
 //! Guarantees: a peer costs bounded work: at most [`REQUEST_REFS_MAX`] blocks per request and as many
 //! ancestors it lacks, [`PUSH_BLOCKS_MAX`] per report, and an own block with at most
-//! [`ANCESTORS_MAX`] ancestors when one is made. Ancestors go out once per report of the peer, on
-//! evidence that it lacks them, so a silent peer gets own blocks only.
+//! [`ANCESTORS_MAX`] ancestors when one is made. Ancestors go out on evidence that the peer lacks them, and again only
+//! when a report shows so after the time in which it must have seen them; so a silent peer gets own blocks only.
 //!
 //! Serving goes on while this node recovers, stays out, or is closed: others may need it to get on.
 

@@ -47,7 +47,7 @@ pub use message::{
 };
 pub use plan::{CommitteePlan, Constants, EpochChange, Plan, PlanApproval, faults_max, quorum};
 pub use proof::{ConsistencyProof, MerklePath};
-pub use time::Timestamp;
+pub use time::{Timestamp, TypicalTime};
 pub use transaction::{
     Mint, OPAQUE_BYTES_MAX, Opaque, Payment, Redeem, SignedMint, SignedPayment, SignedRedeem, Transaction,
 };

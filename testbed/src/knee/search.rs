@@ -3,7 +3,8 @@
 //!
 //! Guarantees: what is called resolved is two rates at most `bracket` apart, of which the lower passed and the upper failed
 //! in at least `needed` of at least `repeats` measurements each. It ends after `measurements_max` at the latest, on any
-//! system. When rates in between neither pass nor fail often enough, the bracket is as wide as they are, and not resolved.
+//! system. Rates that neither pass nor fail often enough end up in between; where they are wider than `bracket`, it is not
+//! resolved.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +36,12 @@ pub struct Tally {
     pub passed: usize,
     /// Measurements that failed.
     pub failed: usize,
+}
+
+impl Tally {
+    const fn made(self) -> usize {
+        self.passed + self.failed
+    }
 }
 
 /// The end of a search.
@@ -118,8 +125,7 @@ impl Search {
             Phase::Bisect { passed: below, failed: above } => *(if passed { below } else { above }) = rate,
             Phase::Confirm { ladder } => {
                 let ladder = *ladder;
-                let (lower, upper) = self.candidate(ladder);
-                let rung = if rate == ladder.rate(lower) { lower } else { upper };
+                let Some(rung) = self.open_end(self.candidate(ladder)) else { return };
                 let tally = self.rungs.entry(rung).or_default();
                 *(if passed { &mut tally.passed } else { &mut tally.failed }) += 1;
             }
@@ -168,20 +174,23 @@ impl Search {
         }
     }
 
-    /// Measures the ends of the pair that speaks best for itself: the one of which less is known.
     fn confirm(&self, ladder: Ladder, over: bool) -> Step {
-        let (lower, upper) = self.candidate(ladder);
-        let (below, above) = (self.class(lower), self.class(upper));
-        if below == Class::Pass && above == Class::Fail {
-            return Step::Found(self.bracket(ladder, (lower, upper)));
+        let pair = self.candidate(ladder);
+        match self.open_end(pair) {
+            None => Step::Found(self.bracket(ladder, pair)),
+            Some(_) if over => Step::Found(self.best(ladder)),
+            Some(rung) => Step::Measure { rate: ladder.rate(rung), stage: MeasurementStage::Confirm },
         }
-        if over {
-            return Step::Found(self.best(ladder));
+    }
+
+    /// The end of a pair to measure next: of those not confirmed, the one of which less is known.
+    fn open_end(&self, (lower, upper): (i32, i32)) -> Option<i32> {
+        match (self.class(lower) == Class::Pass, self.class(upper) == Class::Fail) {
+            (true, true) => None,
+            (true, false) => Some(upper),
+            (false, true) => Some(lower),
+            (false, false) => Some(if self.tally(lower).made() <= self.tally(upper).made() { lower } else { upper }),
         }
-        let made = |rung| self.tally(rung).passed + self.tally(rung).failed;
-        let first = below != Class::Pass && (above == Class::Fail || made(lower) <= made(upper));
-        let rate = ladder.rate(if first { lower } else { upper });
-        Step::Measure { rate, stage: MeasurementStage::Confirm }
     }
 
     /// Of all pairs of which the lower can still be confirmed to pass and the upper to fail: the one that most measurements
@@ -199,7 +208,7 @@ impl Search {
             };
             self.rungs.iter().map(|(rung, tally)| says(*rung, tally)).sum()
         };
-        let made = |rung| self.tally(rung).passed + self.tally(rung).failed;
+        let made = |rung| self.tally(rung).made();
         let lowers = (first..last).filter(|rung| self.tally(*rung).failed <= spare);
         let uppers = |lower: i32| (lower + 1..=last).filter(|rung| self.tally(*rung).passed <= spare);
         let pairs = lowers.flat_map(|lower| uppers(lower).map(move |upper| (lower, upper)));

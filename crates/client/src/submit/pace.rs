@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use shardpay_types::TypicalTime;
 use tokio::time::Instant;
 
 /// No member is silent before that.
@@ -22,33 +23,27 @@ const ATTEMPT_FACTOR: u32 = 2;
 /// Doublings of patience at most, one for each silence in a row.
 const STRIKES_MAX: u32 = 4;
 
-/// What answers take: smoothed as in RFC 6298.
+/// What answers take.
 #[derive(Debug)]
 pub(super) struct Pace {
-    smoothed: Option<Duration>,
-    deviation: Duration,
+    answers: TypicalTime,
     longest: Duration,
 }
 
 impl Pace {
     /// Nothing is known yet; patience is not longer than `longest` unless answers usually take so long.
     pub(super) fn new(longest: Duration) -> Self {
-        Self { smoothed: None, deviation: Duration::ZERO, longest }
+        Self { answers: TypicalTime::default(), longest }
     }
 
     /// Takes note of how long an answer took.
     pub(super) fn sample(&mut self, took: Duration) {
-        let Some(smoothed) = self.smoothed else {
-            (self.smoothed, self.deviation) = (Some(took), took / 2);
-            return;
-        };
-        self.deviation = self.deviation * 3 / 4 + smoothed.abs_diff(took) / 4;
-        self.smoothed = Some(smoothed * 7 / 8 + took / 8);
+        self.answers.note(took);
     }
 
     /// Longer than most answers take; `None` as long as nothing is known.
     fn usual(&self) -> Option<Duration> {
-        self.smoothed.map(|smoothed| smoothed + self.deviation)
+        self.answers.with_deviations(1)
     }
 
     fn patience(&self, strikes: u32, others_answer: bool) -> Duration {
