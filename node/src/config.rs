@@ -316,14 +316,22 @@ impl Config {
         config
     }
 
-    /// The store's options.
-    pub fn store(&self) -> StoreOptions {
+    /// The options of the store of the node `own`.
+    pub fn store(&self, own: NodeId) -> StoreOptions {
         StoreOptions {
+            phase: phase(own),
             memtable_bytes: self.memtable_mb << 20,
             direct_io: self.direct_io,
             ..StoreOptions::standard(self.durability)
         }
     }
+}
+
+/// Multiples of the golden ratio: however many members a committee has, and committees a machine, their phases are far
+/// apart.
+fn phase(node: NodeId) -> f64 {
+    let number = node.member.index() + 7 * node.committee.index();
+    (number as f64 * 0.618_034).fract()
 }
 
 #[cfg(test)]
@@ -373,5 +381,18 @@ mod tests {
         let file = Settings { peer_lanes: Some(1), client_lanes: Some(2), ..Settings::default() };
         let both = given.or(file);
         assert_eq!((both.peer_lanes, both.client_lanes), (Some(3), Some(2)));
+    }
+
+    #[test]
+    fn members_have_phases_of_their_own() {
+        use shardpay_types::{CommitteeId, MemberIndex};
+        for (members, apart) in [(4, 0.14), (7, 0.09), (10, 0.05)] {
+            let phase = |member| phase(NodeId { committee: CommitteeId::at(3), member: MemberIndex::at(member) });
+            let mut phases: Vec<f64> = (0..members).map(phase).collect();
+            phases.sort_by(f64::total_cmp);
+            let around = phases.iter().skip(1).copied().chain([phases[0] + 1.0]);
+            let least = phases.iter().zip(around).map(|(one, next)| next - one).fold(f64::MAX, f64::min);
+            assert!(least > apart, "{members} members: {least}");
+        }
     }
 }

@@ -234,7 +234,7 @@ pub fn store_dir(data_dir: &Path) -> std::path::PathBuf {
 fn open_store(config: &Config, genesis: &Genesis, keypair: &Keypair) -> anyhow::Result<shardpay_storage::Opened> {
     let own = genesis.place_of(&keypair.public_key()).context("the genesis plan has no place for this node's key")?;
     let identity = StoreIdentity { chain: genesis.chain, node_key: keypair.public_key(), committee: own.committee };
-    let opened = NodeStore::open(&store_dir(&config.data_dir), identity, config.store())?;
+    let opened = NodeStore::open(&store_dir(&config.data_dir), identity, config.store(own))?;
     if opened.store.meta_get(META_GENESIS)?.is_none() {
         opened.store.meta_put(META_GENESIS, &genesis::encode(genesis))?;
     }

@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use shardpay_crypto::{Keypair, SignatureScheme, SignedItem, Signer, Zip215, sha256};
 use shardpay_storage::StorageError;
 use shardpay_transport::TransportError;
+use shardpay_types::{PublicKey, Signature};
 
 use crate::costs::{Costs, Curve, Linear};
 use crate::setup::{Cores, Load, Setup};
@@ -48,11 +49,13 @@ pub fn calibrate(
 ) -> Result<Costs, CalibrateError> {
     let mut costs = Costs { version: Costs::VERSION, cpu_model, cores, commit, ..Costs::round_numbers() };
     said("signatures");
-    (costs.verify, costs.sign_us) = signatures();
+    let signed = Signed::make();
+    (costs.verify, costs.sign_us) = signatures(&signed);
     said("hashing");
     costs.hash_byte_us = hashing();
     said("threads");
     costs.wake_us = waking();
+    costs.cold = sleeping(&signed);
     said("messages");
     (costs.message, costs.message_among_many) = network::messages(costs.wake_us)?;
     said("replica and ledger");
@@ -90,35 +93,73 @@ fn each_us(time: Duration, mut call: impl FnMut()) -> f64 {
     (thread_us() - cpu) / calls
 }
 
-fn signatures() -> (Curve, f64) {
+/// Keys, messages and signatures to verify.
+struct Signed(Vec<(PublicKey, [u8; 120], Signature)>);
+
+impl Signed {
     const COUNT: usize = 1_024;
-    let signed: Vec<_> = (0..COUNT as u64)
-        .map(|n| {
+
+    fn make() -> Self {
+        let one = |n: u64| {
             let key = Keypair::from_seed(&sha256(&[b"calibration", &n.to_le_bytes()]));
             let message = [n as u8; 120];
             (key.public_key(), message, key.sign(&message))
-        })
-        .collect();
-    let items: Vec<SignedItem<'_>> = signed
-        .iter()
-        .map(|(key, message, signature)| SignedItem { key: *key, message, signature: *signature })
-        .collect();
-    let scheme = Zip215::new([5; 32], 4 * COUNT);
-    black_box(scheme.verify_batch(&items));
+        };
+        Self((0..Self::COUNT as u64).map(one).collect())
+    }
+
+    fn items(&self) -> Vec<SignedItem<'_>> {
+        let signed = self.0.iter();
+        signed.map(|(key, message, signature)| SignedItem { key: *key, message, signature: *signature }).collect()
+    }
+
+    /// A scheme that knows all keys.
+    fn scheme(&self) -> Zip215 {
+        let scheme = Zip215::new([5; 32], 4 * Self::COUNT);
+        black_box(scheme.verify_batch(&self.items()));
+        scheme
+    }
+}
+
+fn signatures(signed: &Signed) -> (Curve, f64) {
+    let (items, scheme) = (signed.items(), signed.scheme());
     let point = |size: usize| {
         let mut start = 0;
         let us = each_us(Duration::from_millis(400), || {
             black_box(scheme.verify_batch(&items[start..start + size]));
-            start = (start + size) % (COUNT - size + 1);
+            start = (start + size) % (items.len() - size + 1);
         });
         (size as f64, us / size as f64)
     };
-    let points = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, COUNT].map(point).to_vec();
+    let points = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, Signed::COUNT].map(point).to_vec();
     let key = Keypair::from_seed(&[1; 32]);
     let sign_us = each_us(Duration::from_millis(300), || {
         black_box(key.sign(black_box(&[7; 120])));
     });
     (Curve { points }, sign_us)
+}
+
+/// What a batch of 16 signatures costs a thread that slept for 5 ms before it, in multiples of what it costs without.
+fn sleeping(signed: &Signed) -> f64 {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let (items, scheme) = (signed.items(), signed.scheme());
+    let mut batches = items.chunks(16).cycle();
+    let mut verify = || {
+        let cpu = thread_us();
+        black_box(scheme.verify_batch(batches.next().expect("they come round")));
+        thread_us() - cpu
+    };
+    let mut mean = |pause: Duration| {
+        let spent = |_| {
+            std::thread::sleep(pause);
+            verify()
+        };
+        (0..200).map(spent).sum::<f64>() / 200.0
+    };
+    // in turns, as the machine's speed may change between them
+    let (slept, awake): (f64, f64) =
+        (0..3).map(|_| (mean(PAUSE), mean(Duration::ZERO))).fold((0.0, 0.0), |sum, of| (sum.0 + of.0, sum.1 + of.1));
+    (slept / awake).max(1.0)
 }
 
 fn hashing() -> f64 {
@@ -194,5 +235,6 @@ mod tests {
     fn waking_and_hashing_cost_something() {
         assert!((0.05..1_000.0).contains(&waking()));
         assert!((1e-6..1.0).contains(&hashing()));
+        assert!((1.0..100.0).contains(&sleeping(&Signed::make())));
     }
 }

@@ -100,6 +100,8 @@ pub struct Costs {
     pub client: Linear,
     /// Waking a thread that waits for a channel.
     pub wake_us: f64,
+    /// How many times as long a thread that has slept takes for the next thing, as its caches are cold.
+    pub cold: f64,
 }
 
 /// Why costs cannot be read or written.
@@ -125,7 +127,7 @@ pub enum CostsError {
 
 impl Costs {
     /// The version written.
-    pub const VERSION: u32 = 1;
+    pub const VERSION: u32 = 2;
 
     /// Reads costs that a calibration wrote.
     pub fn read(path: &Path) -> Result<Self, CostsError> {
@@ -189,6 +191,7 @@ impl Costs {
             message_among_many: Curve { points: vec![(128.0, 10.0), (65_536.0, 190.0)] },
             client: linear(5.0, 1.0),
             wake_us: 3.0,
+            cold: 1.25,
         }
     }
 }
@@ -219,7 +222,7 @@ mod tests {
         let costs = Costs::round_numbers();
         costs.write(&path).expect("written");
         assert_eq!(Costs::read(&path).expect("read"), costs);
-        let text = std::fs::read_to_string(&path).expect("text").replace("version = 1", "version = 9");
+        let text = std::fs::read_to_string(&path).expect("text").replace("version = 2", "version = 9");
         std::fs::write(&path, text).expect("written");
         assert!(Costs::read(&path).unwrap_err().to_string().contains("version 9"));
     }

@@ -182,6 +182,9 @@ impl Model<'_> {
             (3.0, of.ledger),
             (4.0 * others + packs * 4.0, of.net),
         ];
+        for share in [&mut of.peers, &mut of.clients, &mut of.core, &mut of.ledger] {
+            *share *= 1.0 + (c.cold - 1.0) * (1.0 - *share).max(0.0);
+        }
         of.net += wakes.iter().map(|(jobs, share)| per_second(jobs * c.wake_us) * (1.0 - share).max(0.0)).sum::<f64>();
         of
     }

@@ -131,7 +131,7 @@ impl World {
         let genesis = Arc::new(topology.genesis(&public, issuer.public_key(), keys.bytes()));
         let chain = chain_id(&genesis);
         let shared = Shared { chain, genesis: genesis.clone(), scheme: Arc::new(CheapScheme) };
-        let mut machines = Machines::new(costs.wake_us);
+        let mut machines = Machines::new(costs.wake_us, costs.cold);
         let one = match setup.cores {
             Cores::Shared(cores) => Some(machines.add_machine(cores)),
             Cores::Each(_) => None,

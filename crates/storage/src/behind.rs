@@ -10,6 +10,7 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use foldhash::fast::SeedableRandomState;
 use shardpay_types::{AccountState, Codec, DepositRef, Height, LedgerBlock, PublicKey};
@@ -164,8 +165,8 @@ impl Behind {
     }
 
     /// Writes what was collected. Returns the number of entries. After a failure all of it waits again: the disk
-    /// holds a part of it, the flushed height is as before.
-    pub(crate) fn flush(&self) -> Result<usize, StorageError> {
+    /// holds a part of it, the flushed height is as before. `rest` is called after each piece with the time it took.
+    pub(crate) fn flush(&self, rest: &mut dyn FnMut(Duration)) -> Result<usize, StorageError> {
         let _one_at_a_time = self.flushing.lock().expect("flushing does not panic");
         let leaving = {
             let mut state = self.state();
@@ -177,7 +178,7 @@ impl Behind {
             state.leaving = Some(leaving.clone());
             leaving
         };
-        let written = self.write(&leaving);
+        let written = self.write(&leaving, rest);
         let mut state = self.state();
         state.leaving = None;
         if let Err(error) = written {
@@ -188,18 +189,21 @@ impl Behind {
         Ok(leaving.len())
     }
 
-    fn write(&self, leaving: &Unflushed) -> Result<(), StorageError> {
+    fn write(&self, leaving: &Unflushed, rest: &mut dyn FnMut(Duration)) -> Result<(), StorageError> {
         let mut deposits: Vec<_> = leaving.deposits.iter().collect();
         deposits.sort_unstable();
         for piece in deposits.chunks(PIECE_ENTRIES) {
+            let start = Instant::now();
             let mut batch = self.db.batch();
             piece.iter().for_each(|deposit| batch.put(Table::Deposits, deposit.as_bytes(), &[]));
             batch.write_sorted()?;
+            rest(start.elapsed());
         }
         let mut accounts: Vec<_> = leaving.accounts.iter().collect();
         accounts.sort_unstable_by_key(|(key, _)| **key);
         let mut value = Vec::with_capacity(AccountState::MIN_LEN);
         for piece in accounts.chunks(PIECE_ENTRIES) {
+            let start = Instant::now();
             let mut batch = self.db.batch();
             for (key, state) in piece {
                 value.clear();
@@ -207,6 +211,7 @@ impl Behind {
                 batch.put(Table::Accounts, key.as_bytes(), &value);
             }
             batch.write_sorted()?;
+            rest(start.elapsed());
         }
         let mut batch = self.db.batch();
         batch.put(Table::Meta, keys::meta::FLUSHED, &leaving.height.to_bytes());
@@ -289,17 +294,47 @@ mod tests {
             all
         };
         behind.take(vec![account(1, 10), account(2, 20)], vec![DepositRef([1; 32])], Height::new(1), 100);
-        assert!(behind.flush().is_err());
+        assert!(behind.flush(&mut |_| ()).is_err());
         assert_eq!((behind.flushed(), behind.waiting().entries), (Height::ZERO, 3));
         // newer values stand above those that come back
         behind.take(vec![account(2, 21), account(3, 30)], vec![DepositRef([2; 32])], Height::new(2), 50);
         for _ in 0..3 {
-            assert!(behind.flush().is_err());
+            assert!(behind.flush(&mut |_| ()).is_err());
             assert_eq!(all(), [account(1, 10), account(2, 21), account(3, 30)]);
             let used = [1, 2, 3].map(|n| behind.deposit_used(&DepositRef([n; 32])).expect("read"));
             assert_eq!(used, [true, true, false]);
             let waiting = behind.waiting();
             assert_eq!((behind.height(), waiting.entries, waiting.block_bytes), (Height::new(2), 5, 150));
         }
+    }
+
+    #[test]
+    fn while_a_flush_rests_everything_is_there() {
+        let dir = tempfile::tempdir().expect("temp dir");
+        let tables = Table::ALL.iter().map(|table| ColumnFamilyDescriptor::new(table.name(), Options::default()));
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let inner = DB::open_cf_descriptors(&options, dir.path(), tables).expect("made");
+        let behind = Behind::recover(Arc::new(Db::new(inner, dir.path()))).expect("an empty store");
+        let count = 2 * PIECE_ENTRIES + 1;
+        let key = |n: usize| PublicKey(std::array::from_fn(|at| if at < 8 { n.to_be_bytes()[at] } else { 0 }));
+        let state = |balance| AccountState { balance: Amount::from_micros(balance), next_sequence: Sequence::new(0) };
+        let written = |balance| (0..count).map(|n| (key(n), state(balance))).collect::<Vec<_>>();
+        behind.take(written(1), Vec::new(), Height::new(1), 100);
+        let mut rests = 0;
+        let flush = behind.flush(&mut |_| {
+            rests += 1;
+            // what is taken in meanwhile stands above what is being written
+            behind.take(vec![(key(rests), state(9))], Vec::new(), Height::new(1 + rests as u64), 10);
+            let mut found = Vec::new();
+            behind.accounts(&mut |key, state| found.push((key, state))).expect("read");
+            let mut expected = written(1);
+            expected[1..=rests].iter_mut().for_each(|(_, found)| *found = state(9));
+            assert_eq!(found, expected);
+            assert_eq!(behind.flushed(), Height::ZERO);
+        });
+        assert_eq!((flush.expect("written"), rests), (count, 3));
+        assert_eq!((behind.flushed(), behind.waiting().entries), (Height::new(1), 3));
     }
 }

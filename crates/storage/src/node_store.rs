@@ -6,7 +6,7 @@
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shardpay_types::{Epoch, Height, Round};
 
@@ -17,6 +17,11 @@ use crate::keys;
 use crate::options::{Durability, StoreOptions};
 use crate::stats::{self, StoreStats};
 use crate::tables::Table;
+
+/// The background thread rests after each piece of a flush for so many times as long as that took: all nodes of a machine
+/// would else take its processors at once, every few seconds.
+const REST: u32 = 9;
+const REST_MAX: Duration = Duration::from_millis(100);
 
 /// Small named values, figures and closing; handles are cheap to clone.
 #[derive(Clone)]
@@ -56,7 +61,11 @@ impl NodeStore {
 
     /// Writes accounts that are behind, now.
     pub fn flush(&self) -> Result<(), StorageError> {
-        self.shared.behind.flush().map(|_| ())
+        // one that is under way in the background goes first, and rests no more
+        self.shared.hurry(true);
+        let done = self.shared.behind.flush(&mut |_| ());
+        self.shared.hurry(false);
+        done.map(|_| ())
     }
 
     /// Ends the background thread, writes what is behind and syncs. The next opening has nothing to replay.
@@ -89,6 +98,8 @@ pub(crate) struct Inner {
 struct Wanted {
     stop: bool,
     flush: bool,
+    /// Somebody waits for a flush.
+    hurry: bool,
     prune: Option<(Epoch, Round)>,
 }
 
@@ -142,7 +153,7 @@ impl Inner {
     /// Starts a flush when much waits, and waits for one when too much does.
     pub(crate) fn pace(&self, waiting: Waiting) -> Result<(), StorageError> {
         if waiting.entries >= 2 * self.options.unflushed_max {
-            return self.behind.flush().map(|_| ());
+            return self.behind.flush(&mut |_| ()).map(|_| ());
         }
         if waiting.entries >= self.options.unflushed_max || waiting.block_bytes >= self.options.replay_bytes_max {
             self.wanted().flush = true;
@@ -172,14 +183,34 @@ impl Inner {
     fn work(&self) {
         let mut pruned = (Epoch::ZERO, Round::ZERO);
         let mut due = Due::from_now(&self.options);
+        due.flush = Instant::now() + self.options.first_flush();
         while let Some(turn) = self.wait(&mut due) {
-            let flushed = if turn.flush { self.behind.flush().map(|_| ()) } else { Ok(()) };
+            let flushed = if turn.flush { self.behind.flush(&mut |took| self.rest(took)).map(|_| ()) } else { Ok(()) };
             let done =
                 flushed.and_then(|()| turn.prune.map_or(Ok(()), |below| prune_dag(&self.db, &mut pruned, below)));
             if let Err(error) = done {
                 *self.failed.lock().expect("nobody panics while reading the failure") = Some(error);
                 return;
             }
+        }
+    }
+
+    fn hurry(&self, hurry: bool) {
+        self.wanted().hurry = hurry;
+        self.wake.notify_all();
+    }
+
+    /// After a piece of a flush that took so long: leaves processors and disk to others, unless much waits or somebody waits
+    /// for the flush.
+    fn rest(&self, took: Duration) {
+        let until = Instant::now() + took.saturating_mul(REST).min(REST_MAX);
+        let mut wanted = self.wanted();
+        while !(wanted.stop || wanted.flush || wanted.hurry) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            wanted = self.wake.wait_timeout(wanted, left).expect("nobody panics while asking the background thread").0;
         }
     }
 

@@ -39,6 +39,10 @@ pub struct StoreOptions {
     pub unflushed_max: usize,
     /// Bytes of ledger blocks above the flushed height that start a flush early: bounds what opening reads.
     pub replay_bytes_max: usize,
+    /// From 0 to below 1: how far this store is ahead of one that began at the same time and writes the same, with what
+    /// it does now and then (flushing accounts, flushing memtables). Members of a committee have different ones, so that
+    /// they do not all stall at once.
+    pub phase: f64,
 }
 
 impl StoreOptions {
@@ -53,20 +57,33 @@ impl StoreOptions {
             prune_interval: Duration::from_secs(1),
             unflushed_max: 200_000,
             replay_bytes_max: 64 << 20,
+            phase: 0.0,
         }
+    }
+
+    /// What becomes of a limit of bytes: the farther this store is ahead, the sooner it is reached.
+    fn sooner(&self, bytes: usize) -> usize {
+        (bytes as f64 * (1.0 - AHEAD_MAX * self.phase.clamp(0.0, 1.0))) as usize
+    }
+
+    /// Until the first flush of accounts.
+    pub(crate) fn first_flush(&self) -> Duration {
+        self.flush_interval.mul_f64(1.0 - self.phase.clamp(0.0, 1.0) / 2.0)
     }
 }
 
 /// Most bytes of write-ahead log that opening reads again, or three times as much as memtables hold: above it, RocksDB
 /// flushes the oldest table.
 const WAL_BYTES_MAX: usize = 96 << 20;
+/// By what share the memtables of a store that is farthest ahead are smaller.
+const AHEAD_MAX: f64 = 0.4;
 /// Memtable of a large table, or half of what all may have.
 const LARGE_MEMTABLE_BYTES: usize = 16 << 20;
 
 /// Options of the database.
 pub(crate) fn database(options: &StoreOptions) -> Options {
     let mut db = Options::default();
-    db.set_db_write_buffer_size(options.memtable_bytes);
+    db.set_db_write_buffer_size(options.sooner(options.memtable_bytes));
     db.set_max_total_wal_size(WAL_BYTES_MAX.max(3 * options.memtable_bytes) as u64);
     db.set_use_direct_io_for_flush_and_compaction(options.direct_io);
     // After a crash the log ends at its first torn write; what was synced stands before it.
@@ -95,7 +112,7 @@ pub(crate) fn descriptors(options: &StoreOptions) -> Vec<ColumnFamilyDescriptor>
 }
 
 fn family(table: Table, options: &StoreOptions, cache: &Cache) -> Options {
-    let large = LARGE_MEMTABLE_BYTES.max(options.memtable_bytes / 2);
+    let large = options.sooner(LARGE_MEMTABLE_BYTES.max(options.memtable_bytes / 2));
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_cache_index_and_filter_blocks(true);
@@ -113,4 +130,20 @@ fn family(table: Table, options: &StoreOptions, cache: &Cache) -> Options {
     // Small files of the DAG leave whole when their rounds are pruned, without a compaction.
     family.set_target_file_size_base(16 << 20);
     family
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_ahead_flushes_sooner() {
+        let of = |phase| {
+            let options = StoreOptions { phase, ..StoreOptions::standard(Durability::Os) };
+            (options.first_flush(), options.sooner(1_000))
+        };
+        assert_eq!(of(0.0), (Duration::from_secs(10), 1_000));
+        assert_eq!(of(0.5), (Duration::from_millis(7_500), 800));
+        assert_eq!((of(7.0), of(-1.0)), (of(1.0), of(0.0)));
+    }
 }

@@ -52,13 +52,13 @@ impl World {
 
     /// One end of a message, on a node's network thread.
     pub(super) fn network_work(&self, node: NodeIndex, bytes: f64) -> Work {
-        let is_alone = self.machines.is_idle(self.nodes[node].threads.net);
+        let is_alone = self.machines.sleeps(self.nodes[node].threads.net);
         Work::of(Kind::Network, self.costs.message_end_us(bytes, is_alone))
     }
 
     /// One end of a message, at the clients.
     pub(super) fn client_message_work(&self, bytes: f64) -> Work {
-        Work::of(Kind::Client, self.costs.message_end_us(bytes, self.machines.is_idle(self.client_thread)))
+        Work::of(Kind::Client, self.costs.message_end_us(bytes, self.machines.sleeps(self.client_thread)))
     }
 
     /// A certificate's signatures, checked one batch of Q.

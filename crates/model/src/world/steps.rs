@@ -23,12 +23,11 @@ impl World {
     pub(super) fn event(&mut self, event: Event) {
         match event {
             Event::Turn(turn) => {
-                let (then, next) = self.machines.turn_over(turn);
-                if let Some(next) = next {
-                    self.line.after(Duration::from_micros(next.us), Event::Turn(next));
-                }
-                if let Some(then) = then {
+                if let Some(then) = self.machines.turn_over(turn) {
                     self.follow(then);
+                }
+                if let Some(next) = self.machines.go_on(turn.thread) {
+                    self.line.after(Duration::from_micros(next.us), Event::Turn(next));
                 }
             }
             Event::Arrived { node, from, message } => {
@@ -202,7 +201,7 @@ impl World {
         let (mut written, mut urgent, mut records) = (None, false, Work::default());
         let own = self.nodes[node].id;
         // what else waits for the core is of the same turn, and its records of the same write
-        let ends_turn = self.machines.is_idle(self.nodes[node].threads.core);
+        let ends_turn = self.machines.has_no_more(self.nodes[node].threads.core);
         for output in outputs {
             match output {
                 Output::Persist { id, record } => {
