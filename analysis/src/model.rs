@@ -61,6 +61,21 @@ impl Compared {
         median(&self.point.figures(|summary| summary.total.all.latency_ms.p99))
     }
 
+    /// Rate, median latency and processor time per payment, measured and predicted.
+    fn in_words(&self) -> String {
+        let of = &self.predicted;
+        format!(
+            "{}: {:.0}/s, predicted {:.0}; p50 {:.0} ms, {:.0}; {:.0} µs a payment, {:.0}",
+            self.point.label,
+            self.rate(),
+            of.per_second,
+            self.p50_ms(),
+            of.p50_ms,
+            self.cpu_us(),
+            of.per_payment.total_us()
+        )
+    }
+
     /// Median of the runs' processor time per payment.
     pub fn cpu_us(&self) -> f64 {
         median(&self.point.figures(|summary| summary.cpu_us_per_payment))
@@ -115,7 +130,11 @@ pub fn report(points: Vec<Point>, costs: Costs, said: &(dyn Fn(&str) + Sync)) ->
         }
     }
     said(&format!("predicting {} points of runs", asked.len()));
-    let predict = |(point, setup): (Point, Setup)| Compared { predicted: World::run(&setup, &costs), point };
+    let predict = |(point, setup): (Point, Setup)| {
+        let compared = Compared { predicted: World::run(&setup, &costs), point };
+        said(&compared.in_words());
+        compared
+    };
     compared.par_extend(asked.into_par_iter().map(predict));
     let lan = SIMULATED.map(|(committees, members, grain)| Setup {
         grain,

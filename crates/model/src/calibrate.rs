@@ -170,29 +170,29 @@ fn hashing() -> f64 {
     us / bytes.len() as f64
 }
 
-/// Two threads that wake each other: half of a round trip is one wake-up.
+/// What waking a thread costs, that one's way to sleep included: a thread is sent something whenever it has long been
+/// asleep. (Two threads that answer each other at once never sleep: a channel spins before it parks.)
 fn waking() -> f64 {
-    const TRIPS: u32 = 20_000;
+    const WAKES: u32 = 1_000;
+    const PAUSE: Duration = Duration::from_micros(500);
     let (there, at_other) = crossbeam::channel::bounded::<()>(1);
-    let (back, at_us) = crossbeam::channel::bounded::<()>(1);
-    let other = std::thread::spawn(move || {
-        for () in at_other {
-            if back.send(()).is_err() {
-                return;
-            }
+    let other = std::thread::spawn(move || at_other.into_iter().for_each(drop));
+    let spent = |send: &dyn Fn()| {
+        let cpu = process_us();
+        for _ in 0..WAKES {
+            std::thread::sleep(PAUSE);
+            send();
         }
-    });
-    let cpu = process_us();
-    for _ in 0..TRIPS {
-        if there.send(()).is_err() || at_us.recv().is_err() {
-            break;
-        }
-    }
-    let spent = process_us() - cpu;
-    drop(there);
+        process_us() - cpu
+    };
+    let pauses = spent(&|| ());
     // it ends when the channel closes
+    let with_wakes = spent(&|| {
+        let _ = there.send(());
+    });
+    drop(there);
     let _ = other.join();
-    spent / f64::from(2 * TRIPS)
+    ((with_wakes - pauses) / f64::from(WAKES)).max(0.1)
 }
 
 /// Times replica, ledger, checks and clients; the ledger blocks of the runs, large and small ones.
