@@ -14,6 +14,11 @@ fn setup(committees: usize) -> Setup {
     }
 }
 
+/// With enough in flight for the cores to be the limit, not the rounds: few payments come back in pulses, a round apart.
+fn full() -> Setup {
+    Setup { load: Load::Closed(12_000), accounts: 2_000, ..setup(1) }
+}
+
 fn run(setup: &Setup) -> Prediction {
     World::run(setup, &Costs::round_numbers())
 }
@@ -30,7 +35,7 @@ fn a_seed_gives_the_same_prediction_again_and_another_one_another() {
 #[test]
 fn a_closed_loop_runs_until_it_has_settled() {
     // a first window in which nothing has come back yet
-    let cold = Setup { warmup: Duration::ZERO, measured: Duration::from_millis(40), windows_max: 1, ..setup(1) };
+    let cold = Setup { warmup: Duration::ZERO, measured: Duration::from_millis(150), windows_max: 1, ..full() };
     let first = run(&cold);
     assert!(!first.settled, "one window cannot show that it is like another");
     let last = run(&Setup { windows_max: 100, ..cold.clone() });
@@ -50,14 +55,12 @@ fn what_is_offered_below_saturation_is_certified() {
 
 #[test]
 fn dearer_actions_and_fewer_cores_certify_less() {
-    // enough in flight for the cores to be the limit, not the rounds
-    let full = Setup { load: Load::Closed(12_000), accounts: 2_000, ..setup(1) };
-    let base = run(&full);
+    let base = run(&full());
     let mut costs = Costs::round_numbers();
     costs.verify.points.iter_mut().for_each(|(_, us)| *us *= 4.0);
-    let dear = World::run(&full, &costs);
+    let dear = World::run(&full(), &costs);
     assert!(dear.per_second < base.per_second, "{dear:?} {base:?}");
-    let shared = run(&Setup { cores: Cores::Shared(1), ..full });
+    let shared = run(&Setup { cores: Cores::Shared(1), ..full() });
     assert!(shared.per_second < 0.6 * base.per_second, "{shared:?} {base:?}");
     assert!((0.9..=1.01).contains(&shared.utilisation), "{shared:?}");
 }
@@ -74,8 +77,8 @@ fn distance_and_another_committee_take_time() {
 
 #[test]
 fn coarse_payments_cost_about_as_much_as_fine_ones() {
-    let fine = run(&setup(1));
-    let coarse = run(&Setup { grain: 4, ..setup(1) });
+    let fine = run(&full());
+    let coarse = run(&Setup { grain: 4, ..full() });
     let ratio = coarse.per_second / fine.per_second;
     assert!((0.75..1.33).contains(&ratio), "{coarse:?} {fine:?}");
 }
