@@ -318,7 +318,7 @@ fn costs_table(costs: &Costs) -> String {
         ("the same among many".to_owned(), curve(&costs.message_among_many.points)),
         linear("a client checks a block", costs.client, "payment"),
         ("wake a thread".to_owned(), format!("{:.1}", costs.wake_us)),
-        ("what follows a sleep takes so many times as long (no time)".to_owned(), format!("{:.2}", costs.cold)),
+        ("what follows a sleep takes so many times as long (a factor)".to_owned(), format!("{:.2}", costs.cold)),
     ];
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name, value]).collect();
     table(&["action", "µs"], &rows)

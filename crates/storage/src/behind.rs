@@ -271,13 +271,20 @@ mod tests {
 
     use super::*;
 
-    /// A database that is read only: every flush fails, as on a full disk.
-    fn full(dir: &std::path::Path) -> Arc<Db> {
-        let tables = || Table::ALL.iter().map(|table| ColumnFamilyDescriptor::new(table.name(), Options::default()));
+    fn tables() -> impl Iterator<Item = ColumnFamilyDescriptor> {
+        Table::ALL.iter().map(|table| ColumnFamilyDescriptor::new(table.name(), Options::default()))
+    }
+
+    fn made(dir: &std::path::Path) -> DB {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        drop(DB::open_cf_descriptors(&options, dir, tables()).expect("made"));
+        DB::open_cf_descriptors(&options, dir, tables()).expect("made")
+    }
+
+    /// A database that is read only: every flush fails, as on a full disk.
+    fn full(dir: &std::path::Path) -> Arc<Db> {
+        drop(made(dir));
         let inner = DB::open_cf_descriptors_read_only(&Options::default(), dir, tables(), false);
         Arc::new(Db::new(inner.expect("opened"), dir))
     }
@@ -311,12 +318,7 @@ mod tests {
     #[test]
     fn while_a_flush_rests_everything_is_there() {
         let dir = tempfile::tempdir().expect("temp dir");
-        let tables = Table::ALL.iter().map(|table| ColumnFamilyDescriptor::new(table.name(), Options::default()));
-        let mut options = Options::default();
-        options.create_if_missing(true);
-        options.create_missing_column_families(true);
-        let inner = DB::open_cf_descriptors(&options, dir.path(), tables).expect("made");
-        let behind = Behind::recover(Arc::new(Db::new(inner, dir.path()))).expect("an empty store");
+        let behind = Behind::recover(Arc::new(Db::new(made(dir.path()), dir.path()))).expect("an empty store");
         let count = 2 * PIECE_ENTRIES + 1;
         let key = |n: usize| PublicKey(std::array::from_fn(|at| if at < 8 { n.to_be_bytes()[at] } else { 0 }));
         let state = |balance| AccountState { balance: Amount::from_micros(balance), next_sequence: Sequence::new(0) };

@@ -62,9 +62,9 @@ impl NodeStore {
     /// Writes accounts that are behind, now.
     pub fn flush(&self) -> Result<(), StorageError> {
         // one that is under way in the background goes first, and rests no more
-        self.shared.hurry(true);
+        self.shared.hurry(|waiting| waiting + 1);
         let done = self.shared.behind.flush(&mut |_| ());
-        self.shared.hurry(false);
+        self.shared.hurry(|waiting| waiting - 1);
         done.map(|_| ())
     }
 
@@ -98,8 +98,8 @@ pub(crate) struct Inner {
 struct Wanted {
     stop: bool,
     flush: bool,
-    /// Somebody waits for a flush.
-    hurry: bool,
+    /// How many wait for a flush.
+    hurry: usize,
     prune: Option<(Epoch, Round)>,
 }
 
@@ -185,7 +185,13 @@ impl Inner {
         let mut due = Due::from_now(&self.options);
         due.flush = Instant::now() + self.options.first_flush();
         while let Some(turn) = self.wait(&mut due) {
-            let flushed = if turn.flush { self.behind.flush(&mut |took| self.rest(took)).map(|_| ()) } else { Ok(()) };
+            let rests_until = Instant::now() + self.options.flush_interval / 2;
+            let mut rest = |took| {
+                if !turn.is_urgent {
+                    self.rest(took, rests_until);
+                }
+            };
+            let flushed = if turn.flush { self.behind.flush(&mut rest).map(|_| ()) } else { Ok(()) };
             let done =
                 flushed.and_then(|()| turn.prune.map_or(Ok(()), |below| prune_dag(&self.db, &mut pruned, below)));
             if let Err(error) = done {
@@ -195,17 +201,19 @@ impl Inner {
         }
     }
 
-    fn hurry(&self, hurry: bool) {
-        self.wanted().hurry = hurry;
+    fn hurry(&self, change: impl FnOnce(usize) -> usize) {
+        let mut wanted = self.wanted();
+        wanted.hurry = change(wanted.hurry);
+        drop(wanted);
         self.wake.notify_all();
     }
 
-    /// After a piece of a flush that took so long: leaves processors and disk to others, unless much waits or somebody waits
-    /// for the flush.
-    fn rest(&self, took: Duration) {
-        let until = Instant::now() + took.saturating_mul(REST).min(REST_MAX);
+    /// After a piece of a flush that took so long: leaves processors and disk to others, not beyond `last`, and not while
+    /// much waits or somebody waits for the flush.
+    fn rest(&self, took: Duration, last: Instant) {
+        let until = (Instant::now() + took.saturating_mul(REST).min(REST_MAX)).min(last);
         let mut wanted = self.wanted();
-        while !(wanted.stop || wanted.flush || wanted.hurry) {
+        while !(wanted.stop || wanted.flush || wanted.hurry > 0) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -219,7 +227,8 @@ impl Inner {
         let mut wanted = self.wanted();
         loop {
             let now = Instant::now();
-            let flush = wanted.flush || now >= due.flush;
+            let is_urgent = wanted.flush;
+            let flush = is_urgent || now >= due.flush;
             let prune = now >= due.prune && wanted.prune.is_some();
             if wanted.stop {
                 return None;
@@ -232,7 +241,7 @@ impl Inner {
                 due.prune = next.prune;
             }
             if flush || prune {
-                return Some(Turn { flush, prune: if prune { wanted.prune.take() } else { None } });
+                return Some(Turn { flush, is_urgent, prune: if prune { wanted.prune.take() } else { None } });
             }
             let until = if wanted.prune.is_some() { due.flush.min(due.prune) } else { due.flush };
             let waited = self.wake.wait_timeout(wanted, until.saturating_duration_since(now));
@@ -257,6 +266,8 @@ impl Due {
 /// What it does now.
 struct Turn {
     flush: bool,
+    /// Much waits to be flushed.
+    is_urgent: bool,
     prune: Option<(Epoch, Round)>,
 }
 
