@@ -104,6 +104,12 @@ pub struct Costs {
     pub cold: f64,
 }
 
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
 /// Why costs cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum CostsError {
@@ -134,10 +140,12 @@ impl Costs {
         let file = |source| CostsError::File { path: path.to_owned(), source };
         let content = |what: String| CostsError::Content { path: path.to_owned(), what };
         let text = std::fs::read_to_string(path).map_err(file)?;
-        let costs: Self = toml::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if costs.version != Self::VERSION {
-            return Err(content(format!("version {}, this program knows {}", costs.version, Self::VERSION)));
+        // first, as another version may have other keys
+        let Version { version } = toml::from_str(&text).map_err(|error| content(error.to_string()))?;
+        if version != Self::VERSION {
+            return Err(content(format!("version {version}, this program knows {}", Self::VERSION)));
         }
+        let costs: Self = toml::from_str(&text).map_err(|error| content(error.to_string()))?;
         let curves =
             [("verify", &costs.verify), ("message", &costs.message), ("message_among_many", &costs.message_among_many)];
         for (name, curve) in curves {
@@ -223,6 +231,7 @@ mod tests {
         costs.write(&path).expect("written");
         assert_eq!(Costs::read(&path).expect("read"), costs);
         let text = std::fs::read_to_string(&path).expect("text").replace("version = 2", "version = 9");
+        let text = text.replace("cold = ", "warm = ");
         std::fs::write(&path, text).expect("written");
         assert!(Costs::read(&path).unwrap_err().to_string().contains("version 9"));
     }
