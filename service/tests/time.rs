@@ -4,7 +4,6 @@
 mod common;
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, StatusCode};
@@ -51,7 +50,7 @@ async fn an_answer_without_news_is_stale_and_says_its_height() {
     let (ann, _, _) = world.rich("ann").await;
     let known = ann.get("/v1/me/balance").await;
     assert_eq!(known["stale"], false);
-    world.deaf.store(true, Ordering::SeqCst);
+    let silence = world.deafen().await;
     world.advance_s(11);
     let (status, ready) = world.ask(&ann, "GET", "/v1/ready", None).await;
     assert_eq!((status, &ready["ready"], &ready["ledger"]), (503, &json!(false), &json!(false)));
@@ -63,7 +62,7 @@ async fn an_answer_without_news_is_stale_and_says_its_height() {
     let supply = ann.get("/v1/supply").await;
     assert_eq!((&supply["captured_not_minted"], &supply["agrees"]), (&json!("5.000000"), &json!(true)));
     assert_eq!(ann.get("/v1/me/balance").await["balance"], "100.000000");
-    world.deaf.store(false, Ordering::SeqCst);
+    drop(silence);
     ann.until("/v1/me/balance", "stale", "false").await;
     ann.until("/v1/me/balance", "balance", "105.000000").await;
 }

@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +20,7 @@ use shardpay_service::server::follower;
 use shardpay_service::users::Cost;
 use shardpay_telemetry::{Recorder, ServerKind, ServerTag};
 use shardpay_types::{ChainId, CommitteeId};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::fake::{Fake, ISSUER};
 use super::schema::{answer_schema, misfit, template};
@@ -38,8 +38,8 @@ pub struct World {
     pub base: String,
     pub address: SocketAddr,
     pub document: Value,
-    /// While true the service hears nothing of the ledger.
-    pub deaf: Arc<AtomicBool>,
+    /// Held by the follower while it hears of the ledger.
+    hearing: Arc<Mutex<()>>,
     _dir: tempfile::TempDir,
 }
 
@@ -63,13 +63,13 @@ impl World {
         let euros = Euros::sandbox(&db, &clock);
         let app = App::new(Parts { db, clock: clock.clone(), ledger, view, issuer, euros, settings, recorder });
         app.start();
-        let deaf = Arc::new(AtomicBool::new(false));
-        tokio::spawn(follow(app.clone(), fake.clone(), deaf.clone()));
+        let hearing = Arc::<Mutex<()>>::default();
+        tokio::spawn(follow(app.clone(), fake.clone(), hearing.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(api::router(app.clone()), listener, None, axum_server::Handle::new()));
         let document = api::document();
-        Self { app, ledger: fake, clock, base: format!("http://{address}"), address, document, deaf, _dir: dir }
+        Self { app, ledger: fake, clock, base: format!("http://{address}"), address, document, hearing, _dir: dir }
     }
 
     pub fn chain(&self) -> ChainId {
@@ -78,6 +78,11 @@ impl World {
 
     pub fn advance_s(&self, seconds: u64) {
         self.clock.advance(seconds * 1_000_000);
+    }
+
+    /// The service hears nothing of the ledger while this is kept; what it was just hearing has arrived.
+    pub async fn deafen(&self) -> OwnedMutexGuard<()> {
+        self.hearing.clone().lock_owned().await
     }
 
     /// Names are unique: the database may be one that earlier tests used.
@@ -137,17 +142,17 @@ impl Drop for World {
     }
 }
 
-async fn follow(app: Arc<App>, source: Arc<Fake>, deaf: Arc<AtomicBool>) {
+async fn follow(app: Arc<App>, source: Arc<Fake>, hearing: Arc<Mutex<()>>) {
     let (following, mut stop) = (follower(&app), app.stopping.subscribe());
     while !*stop.borrow_and_update() {
-        if !deaf.load(Ordering::SeqCst) {
-            following.sweep().await.unwrap();
-            let known = following.view.tip(CommitteeId::at(0)).height;
-            for event in source.blocks_above(known) {
-                following.handle(event).await.unwrap();
-            }
-            following.view.set_fresh(CommitteeId::at(0), following.clock.now_us());
+        let turn = hearing.lock().await;
+        following.sweep().await.unwrap();
+        let known = following.view.tip(CommitteeId::at(0)).height;
+        for event in source.blocks_above(known) {
+            following.handle(event).await.unwrap();
         }
+        following.view.set_fresh(CommitteeId::at(0), following.clock.now_us());
+        drop(turn);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
