@@ -118,7 +118,7 @@ pub fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("analysis: {error:#}");
+            eprintln!("analysis: {}", shardpay_settings::reason(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -179,7 +179,7 @@ fn carry_out(command: Command) -> anyhow::Result<bool> {
 /// Measured now and written, or read.
 fn costs_of_machine(path: &Path, calibrate: bool) -> anyhow::Result<Costs> {
     if !calibrate {
-        return Costs::read(path).context("`analysis model --calibrate` measures them");
+        return Costs::read(path).context("costs, as measured by `analysis model --calibrate`");
     }
     let here = Path::new(".");
     let (host, git) = (HostFacts::read(here), GitState::read(here));

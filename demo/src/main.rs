@@ -74,7 +74,7 @@ fn ended(done: anyhow::Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo: {error:#}");
+            eprintln!("demo: {}", shardpay_settings::reason(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -153,7 +153,7 @@ pub(crate) fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("loadgen: {error:#}");
+            eprintln!("loadgen: {}", shardpay_settings::reason(error.as_ref()));
             ExitCode::FAILURE
         }
     }

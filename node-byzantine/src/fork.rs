@@ -3,7 +3,8 @@
 //! The first lives talk to the left half of the honest members, the second ones to the right half and to all other
 //! committees. As long as the two halves do not hear each other (the spec cuts their links), each sees a quorum, and
 //! signs: there are two certified headers at one height, and other committees credit what the second ledger sends, which
-//! the first one never debited. The protocol promises nothing then; the audit has to find it.
+//! the first one never debited. The protocol promises nothing then; the audit has to find it. Money that is minted in one
+//! ledger is minted in the other, too, so that both go on.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,11 +14,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde::Deserialize;
+use shardpay_crypto::{Signer as _, Zip215};
 use shardpay_node::bends::{Bends, ChoosePeers};
 use shardpay_node::config::Config;
-use shardpay_node::run;
+use shardpay_node::{genesis, keyfile, run};
 use shardpay_transport::PeerAddress;
 use shardpay_types::NodeId;
+
+use crate::carry;
 
 /// Between two looks whether the first life has its genesis plan.
 const POLL: Duration = Duration::from_millis(50);
@@ -78,14 +82,22 @@ pub(crate) async fn run(config: Config, fork: Fork) -> anyhow::Result<()> {
     let first = Bends { peers: Some(fork.first()), ..Bends::default() };
     let bends = Bends { peers: Some(fork.second()), hidden: true, ..Bends::default() };
     let second = second_config(&config, &fork);
-    let genesis = (config.data_dir.join("genesis"), second.data_dir.join("genesis"));
+    let (key_file, data_dir) = (config.key_file.clone(), config.data_dir.clone());
+    let clients = [config.listen_clients, second.listen_clients];
+    let files = (data_dir.join("genesis"), second.data_dir.join("genesis"));
     let second_life = async {
-        while !genesis.0.is_file() {
+        while !files.0.is_file() {
             tokio::time::sleep(POLL).await;
         }
         std::fs::create_dir_all(&second.data_dir).context("the second life's directory")?;
-        std::fs::copy(&genesis.0, &genesis.1).context("the genesis plan")?;
-        run::run(second, bends).await
+        std::fs::copy(&files.0, &files.1).context("the genesis plan")?;
+        let key = keyfile::read(&key_file)?.1.public_key();
+        let genesis = genesis::stored(&data_dir, &Zip215::new([0; 32], 0))?.context("the genesis plan")?;
+        let own = genesis.place_of(&key).context("a place in the genesis plan")?;
+        tokio::select! {
+            ended = run::run(second, bends) => ended,
+            ended = carry::mints(&genesis.plan, own, key, clients) => ended,
+        }
     };
     // the first life ends on a signal, and so does the second, unless that never began
     tokio::select! {

@@ -3,6 +3,7 @@
 //! It is the node's own library with one of the simulator's twists between the node and its peers; `fork` runs it twice.
 //! A program of its own, so that no build of `node` can hold any of this.
 
+mod carry;
 mod fork;
 mod twisted;
 

@@ -107,7 +107,7 @@ fn finish(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("node: {error:#}");
+            eprintln!("node: {}", shardpay_settings::reason(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("service: {error:#}");
+            eprintln!("service: {}", shardpay_settings::reason(error.as_ref()));
             ExitCode::FAILURE
         }
     }

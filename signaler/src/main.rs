@@ -36,7 +36,7 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("signaler: {err:#}");
+            eprintln!("signaler: {}", shardpay_settings::reason(err.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -1,7 +1,8 @@
-//! Floor 5 of shardpay: configuration files of servers, and what may be wrong with them.
+//! Floor 5 of shardpay: configuration files of servers, what may be wrong with them, and how programs tell errors.
 //!
 //! Guarantees: every error names the key, or the file, that it is about.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -55,9 +56,34 @@ pub fn read_config<F: DeserializeOwned + Default>(path: Option<&Path>) -> Result
     Ok((toml::from_str(&text).map_err(syntax)?, path.parent().unwrap_or(Path::new("")).to_owned()))
 }
 
+/// An error with its causes, as one line; a cause that what stands before it tells already is left out.
+pub fn reason(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text = format!("{text}: {told}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let told = read("key", Path::new("/absent")).unwrap_err();
+        let expected = "key: \"/absent\": No such file or directory (os error 2)";
+        assert_eq!(reason(&told), expected);
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Outer(&'static str, #[source] ConfigError);
+        assert_eq!(reason(&Outer("starting", told)), format!("starting: {expected}"));
+    }
 
     type Table = std::collections::BTreeMap<String, u8>;
 

@@ -159,7 +159,7 @@ async fn order(State(shop): State<Arc<Shop>>, Json(input): Json<OrderInput>) -> 
     let intent = match answer(request.header("Idempotency-Key", &order_id).json(&body)).await {
         Ok(intent) => intent,
         Err(error) => {
-            eprintln!("shop: no intent: {error:#}");
+            eprintln!("shop: no intent: {}", shardpay_settings::reason(error.as_ref()));
             return StatusCode::BAD_GATEWAY.into_response();
         }
     };
