@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::{Connection, ConnectionError};
 use shardpay_types::NodeId;
 
-use super::link::{ALONE_FOR, Duty, Link};
+use super::link::{ALONE_FOR, ALONE_FOR_AT_START, Duty, Link};
 use super::{Net, session};
 use crate::endpoint::handshake_refusal;
 use crate::limits::SERVER_NAME;
@@ -24,10 +24,12 @@ pub(crate) async fn keep(net: Arc<Net>, link: Arc<Link>, own: NodeId) {
 async fn dial_again(net: &Arc<Net>, link: &Arc<Link>, own: NodeId) {
     let mut chance = Chance::new(getrandom::u64().unwrap_or_default());
     let mut pause = net.config.reconnect_min;
+    let mut patience = ALONE_FOR_AT_START;
     link.until_wanted().await;
     loop {
         link.until_up(false).await;
-        if link.duty == Duty::WhenAlone && tokio::time::timeout(ALONE_FOR, link.until_up(true)).await.is_ok() {
+        let alone_for = std::mem::replace(&mut patience, ALONE_FOR);
+        if link.duty == Duty::WhenAlone && tokio::time::timeout(alone_for, link.until_up(true)).await.is_ok() {
             pause = net.config.reconnect_min;
             continue;
         }

@@ -21,6 +21,10 @@ use crate::shape::{LinkShape, Passage, Shaper};
 /// connection gives way to a newer one whoever dialled it.
 pub(crate) const ALONE_FOR: Duration = Duration::from_secs(1);
 
+/// The same for a node that has just started: whoever should dial it may hold a connection to its life before, and will
+/// not see for long that nobody is there.
+pub(crate) const ALONE_FOR_AT_START: Duration = Duration::from_millis(100);
+
 /// When a node dials another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {

@@ -4,7 +4,8 @@
 //! and [`PeerHandler::disconnected`] are called in turns for each node, frames only in between. Of two
 //! connections between the same nodes the one dialled by the lower [`NodeId`] stays, unless it is old: then
 //! the newer one replaces it, since a node only dials when it has none. Inside a committee the lower node
-//! dials at once and the higher one when it stays alone; to other committees a node dials on first use.
+//! dials at once and the higher one when it stays alone, shortly after its start or a second later; to other committees a
+//! node dials on first use.
 //! Messages are not kept over a lost connection: protocols resend.
 
 mod accept;
