@@ -53,14 +53,14 @@ pub(crate) async fn mints(plan: &Plan, own: NodeId, key: PublicKey, lives: [Sock
             verified = right.blocks.next() => (verified?, &right.submitter, &left.submitter),
         };
         let Verified::Block(block) = verified else { continue };
-        let minted = minted(&chain, &block);
+        let minted = mints_of(&chain, &block);
         here.settle(minted.iter().map(|mint| mint.txid).collect());
         let fresh = minted.into_iter().filter(|mint| carried.insert(mint.txid)).map(|mint| mint.transaction);
         other.submit(fresh.collect()).await.context("mints of the other ledger")?;
     }
 }
 
-fn minted(chain: &ChainId, block: &VerifiedBlock) -> Vec<IdentifiedTransaction> {
+fn mints_of(chain: &ChainId, block: &VerifiedBlock) -> Vec<IdentifiedTransaction> {
     let mint = |item: &LedgerItem| match item {
         LedgerItem::Transaction(executed) if matches!(executed.transaction, Transaction::Mint(_)) => {
             Some(IdentifiedTransaction::new(chain, executed.transaction))

@@ -92,6 +92,7 @@ pub(crate) async fn run(config: Config, fork: Fork) -> anyhow::Result<()> {
         std::fs::create_dir_all(&second.data_dir).context("the second life's directory")?;
         std::fs::copy(&files.0, &files.1).context("the genesis plan")?;
         let key = keyfile::read(&key_file)?.1.public_key();
+        // the first life has checked the plan, with weights nobody can foresee
         let genesis = genesis::stored(&data_dir, &Zip215::new([0; 32], 0))?.context("the genesis plan")?;
         let own = genesis.place_of(&key).context("a place in the genesis plan")?;
         tokio::select! {
